@@ -1,0 +1,1 @@
+"""The bottom layer: reading and writing files. Knows nothing of the method."""
