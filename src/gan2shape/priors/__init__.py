@@ -1,0 +1,31 @@
+"""What is assumed before the picture is seen: a weak shape, likely poses and lights, and where the object is.
+
+Names are imported when first used, so that reading a configuration does not load torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gan2shape.priors.distributions import GENERIC_LIGHTING as GENERIC_LIGHTING
+    from gan2shape.priors.distributions import GENERIC_POSE as GENERIC_POSE
+    from gan2shape.priors.distributions import SYNFACE_LIGHTING as SYNFACE_LIGHTING
+    from gan2shape.priors.distributions import LightingPrior as LightingPrior
+    from gan2shape.priors.distributions import PosePrior as PosePrior
+    from gan2shape.priors.ellipsoid import EllipsoidPrior as EllipsoidPrior
+
+_MODULES = {
+    "EllipsoidPrior": "ellipsoid",
+    "GENERIC_LIGHTING": "distributions",
+    "GENERIC_POSE": "distributions",
+    "LightingPrior": "distributions",
+    "PosePrior": "distributions",
+    "SYNFACE_LIGHTING": "distributions",
+}
+__all__ = ["GENERIC_LIGHTING", "GENERIC_POSE", "SYNFACE_LIGHTING", "EllipsoidPrior", "LightingPrior", "PosePrior"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
