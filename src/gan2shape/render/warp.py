@@ -1,0 +1,100 @@
+"""Reprojection between the canonical frame and a view (the paper's Π), and the only image sampling of the package.
+
+A view pixel finds its colour by the way back: the moved surface is rasterised to the view's depth, that depth is
+unprojected and moved back by the inverse pose, and the canonical texture is read where the point falls.
+Gradients flow through the rasterised depth (exact inside triangles, none at silhouettes) and through the sampling.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from gan2shape.render.camera import Camera
+from gan2shape.render.depth import DepthRange
+from gan2shape.render.pose import Pose
+from gan2shape.render.rasterize import BACKGROUND_DEPTH, Rasterizer, rasterize_depth
+from gan2shape.render.surface import depth_to_vertices, grid_faces
+
+
+@dataclass(frozen=True, eq=False)
+class Rendering:
+    """A picture of a surface from a view, with what is known about each pixel."""
+
+    image: Tensor
+    """(B, C, H, W) the texture seen from the view; not meaningful where the mask is 0."""
+    depth: Tensor
+    """(B, 1, H, W) view depth in scene units, the range's hit limit where nothing was hit."""
+    mask: Tensor
+    """(B, 1, H, W) 1 where the surface was hit, else 0; without gradient."""
+
+
+def sample_image(image: Tensor, grid: Tensor, *, mode: str = "bilinear") -> Tensor:
+    """Read `image` (B, C, H, W) at `grid` (B, h, w, 2), normalised (x, y) with corners aligned: (B, C, h, w).
+
+    Outside the image is 0. `mode` is "bilinear", "nearest" or "bicubic". Batches of one go with any batch.
+    Raises ValueError for wrong shapes.
+    """
+    if image.dim() != 4 or grid.dim() != 4 or grid.shape[3] != 2:
+        raise ValueError(
+            f"expected an image (B, C, H, W) and a grid (B, h, w, 2); got {tuple(image.shape)}, {tuple(grid.shape)}"
+        )
+    batch = max(image.shape[0], grid.shape[0])
+    image, grid = image.expand(batch, -1, -1, -1), grid.expand(batch, -1, -1, -1)
+    return F.grid_sample(image, grid, mode=mode, padding_mode="zeros", align_corners=True)
+
+
+def forward_grid(depth: Tensor, pose: Pose, camera: Camera) -> Tensor:
+    """Where each canonical pixel goes in the view: (B, H, W, 2) normalised, from canonical depth (B, 1, H, W)."""
+    return camera.project(pose.apply(camera.unproject(depth), camera))
+
+
+def canonical_grid(view_depth: Tensor, pose: Pose, camera: Camera) -> Tensor:
+    """Where each view pixel comes from in the canonical frame: (B, H, W, 2) normalised, from the view's depth."""
+    return camera.project(pose.inverse().apply(camera.unproject(view_depth), camera))
+
+
+def view_depth(
+    depth: Tensor,
+    pose: Pose,
+    camera: Camera,
+    *,
+    depth_range: DepthRange = DepthRange(),
+    rasterize: Rasterizer = rasterize_depth,
+    supersample: int = 1,
+    compat: bool = False,
+) -> Tensor:
+    """Depth (B, 1, H, W) of the canonical surface `depth` (B, 1, H, W) as seen after the motion `pose`.
+
+    In scene units, held in the range with its margin; pixels that are not hit have exactly `depth_range.hit_limit`.
+    """
+    vertices = pose.apply(depth_to_vertices(depth, camera), camera)
+    faces = grid_faces(camera.image_size, camera.image_size, depth.device)
+    seen = rasterize(vertices, faces, camera, supersample=supersample, background=BACKGROUND_DEPTH, compat=compat)
+    return depth_range.clamp(seen)
+
+
+def reproject(
+    texture: Tensor,
+    depth: Tensor,
+    pose: Pose,
+    camera: Camera,
+    *,
+    depth_range: DepthRange = DepthRange(),
+    rasterize: Rasterizer = rasterize_depth,
+    supersample: int = 1,
+    compat: bool = False,
+) -> Rendering:
+    """The canonical surface with its texture, seen after the motion `pose` (the paper's Π).
+
+    `texture` (B, C, H, W), `depth` (B, 1, H, W) in scene units, `pose` of batch B; batches of one go with any batch.
+    `supersample` and `compat` are those of `rasterize_depth`. Raises ValueError for wrong shapes.
+    """
+    seen = view_depth(
+        depth, pose, camera, depth_range=depth_range, rasterize=rasterize, supersample=supersample, compat=compat
+    )
+    image = sample_image(texture, canonical_grid(seen, pose, camera))
+    mask = (seen.detach() < depth_range.hit_limit).to(seen.dtype)
+    return Rendering(image, seen, mask)
