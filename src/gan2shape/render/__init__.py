@@ -25,6 +25,7 @@ from gan2shape.render.surface import normals_from_depth as normals_from_depth
 from gan2shape.render.warp import Rendering as Rendering
 from gan2shape.render.warp import canonical_grid as canonical_grid
 from gan2shape.render.warp import forward_grid as forward_grid
+from gan2shape.render.warp import render_textured as render_textured
 from gan2shape.render.warp import reproject as reproject
 from gan2shape.render.warp import sample_image as sample_image
 from gan2shape.render.warp import view_depth as view_depth

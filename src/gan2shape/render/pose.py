@@ -111,7 +111,7 @@ class Pose:
     def __getitem__(self, index: int | slice | Tensor) -> Pose:
         """Some of the motions; an integer gives a batch of one."""
         if isinstance(index, int):
-            index = _one(index, self.batch)
+            index = one_of(index, self.batch)
         return Pose(self.rotation[index], self.translation[index])
 
 
@@ -119,8 +119,8 @@ def _rotate(rotation: Tensor, vector: Tensor) -> Tensor:
     return (rotation @ vector.unsqueeze(-1)).squeeze(-1)
 
 
-def _one(index: int, batch: int) -> slice:
-    """The slice that selects one element and keeps the batch dimension."""
+def one_of(index: int, batch: int) -> slice:
+    """The slice that selects element `index` and keeps the batch dimension. Raises IndexError outside the batch."""
     if not -batch <= index < batch:
         raise IndexError(f"index {index} is outside a batch of {batch}")
     start = index % batch

@@ -14,12 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gan2shape.render.camera import Camera
-from gan2shape.render.visibility import Samples, visible_faces
+from gan2shape.render.visibility import Samples, extent, visible_faces
 
 BACKGROUND_DEPTH = 100.0
 """Depth of pixels without a surface, in scene units, unless the caller says otherwise."""
 
-_CPU_CHUNK = 1 << 15
+_CPU_CHUNK = 1 << 16
 _GPU_CHUNK = 1 << 24
 """Views are rendered in groups of about this many faces or samples: on a CPU they then stay in the cache."""
 
@@ -51,6 +51,19 @@ class Fragments:
     """(B, n, n, 3) weights of its three vertices in space (perspective-correct), 0 where there is none."""
     depth: Tensor
     """(B, n, n) in scene units, infinite where there is no face."""
+
+    def interpolate(self, attributes: Tensor, faces: Tensor) -> Tensor:
+        """Per-vertex attributes (B, N, C) at the samples: (B, C, n, n), zero where there is no face.
+
+        Interpolation is linear in space, hence perspective-correct. Attributes of a batch of one go with any batch.
+        """
+        batch, n = self.face.shape[:2]
+        attributes = attributes.expand(batch, -1, -1)
+        first = torch.arange(batch, device=faces.device).view(-1, 1, 1, 1) * attributes.shape[1]
+        corners = faces[self.face.clamp(min=0)] + first  # (B, n, n, 3)
+        table = attributes.reshape(-1, attributes.shape[2])
+        values = (table[corners] * self.barycentric.unsqueeze(-1)).sum(dim=3)
+        return values.permute(0, 3, 1, 2)
 
 
 def rasterize(
@@ -98,8 +111,8 @@ def rasterize_depth(
     parts = []
     for some in _chunks(vertices, faces, samples):
         seen = _see(some, faces, samples)
-        depth = _FaceDepth.apply(some, seen.corners, seen.x, seen.y)
-        parts.append(_picture(depth.unsqueeze(1), seen, samples, background)[0])
+        depth = _spread(_FaceDepth.apply(some, seen.corners, seen.x, seen.y), seen, 0.0)
+        parts.append(to_pixels(depth.unsqueeze(1), seen.face, samples, background)[0])
     return torch.cat(parts)
 
 
@@ -119,20 +132,31 @@ def render_attributes(
     `rasterize_depth`; with `compat` the mask holds the fully covered pixels. Attributes of a batch of one go with any
     batch. Gradients reach attributes and vertices. Raises ValueError for wrong shapes.
     """
-    samples = Samples(camera, supersample, compat)
-    _check_mesh(vertices, faces)
     if attributes.dim() != 3 or attributes.shape[1] != vertices.shape[1]:
         raise ValueError(f"attributes must be (B, {vertices.shape[1]}, C); got {tuple(attributes.shape)}")
-    attributes = attributes.expand(vertices.shape[0], -1, -1)
-    parts, start = [], 0
-    for some in _chunks(vertices, faces, samples):
-        seen = _see(some, faces, samples)
-        weights = _interpolate(some, seen)[1]
-        table = attributes[start : start + some.shape[0]].flatten(0, 1)
-        values = sum(table[seen.corners[k]] * weights[:, k : k + 1] for k in range(3))
-        parts.append(_picture(values, seen, samples, background))
-        start += some.shape[0]
-    return torch.cat([image for image, _ in parts]), torch.cat([mask for _, mask in parts])
+    samples = Samples(camera, supersample, compat)
+    fragments = rasterize(vertices, faces, camera, supersample=supersample, compat=compat)
+    return to_pixels(fragments.interpolate(attributes, faces), fragments.face, samples, background)
+
+
+def to_pixels(values: Tensor, face: Tensor, samples: Samples, background: float) -> tuple[Tensor, Tensor]:
+    """Values at samples (B, C, n, n) as a picture (B, C, S, S), and the mask (B, 1, S, S) of the pixels that were hit.
+
+    `face` (B, n, n) says which samples see a surface. A pixel is the mean over its covered samples, or `background`
+    if fewer than half of them are covered. With `samples.compat` background samples are averaged with the others, and
+    the mask holds the fully covered pixels.
+    """
+    k = samples.per_pixel
+    covered = (face >= 0).unsqueeze(1)
+    if k == 1:
+        return torch.where(covered, values, background), covered.to(values.dtype)
+    share = F.avg_pool2d(covered.to(values.dtype), k)
+    if samples.compat:
+        image = F.avg_pool2d(torch.where(covered, values, background), k)
+        return image, (share == 1).to(values.dtype)
+    image = F.avg_pool2d(torch.where(covered, values, 0.0), k) / share.clamp(min=1 / k**2)
+    hit = share >= 0.5
+    return torch.where(hit, image, background), hit.to(values.dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,13 +182,17 @@ def _see(vertices: Tensor, faces: Tensor, samples: Samples) -> _Seen:
     return _Seen(face, place, corners, slopes[place - line * n], slopes[line - view * n])
 
 
+def _spread(values: Tensor, seen: _Seen, fill: float) -> Tensor:
+    """Values (P, ...) put in their places among all samples: (B, n, n, ...)."""
+    rest = values.shape[1:]
+    flat = values.new_full((seen.face.numel(), *rest), fill).index_copy(0, seen.place, values)
+    return flat.view(*seen.face.shape, *rest)
+
+
 def _fragments(vertices: Tensor, faces: Tensor, samples: Samples) -> Fragments:
     seen = _see(vertices, faces, samples)
     depth, weights = _interpolate(vertices, seen)
-    total = seen.face.numel()
-    depth_map = depth.new_full((total,), torch.inf).index_copy(0, seen.place, depth)
-    weight_map = depth.new_zeros(total, 3).index_copy(0, seen.place, weights)
-    return Fragments(seen.face, weight_map.view(*seen.face.shape, 3), depth_map.view(seen.face.shape))
+    return Fragments(seen.face, _spread(weights, seen, 0.0), _spread(depth, seen, torch.inf))
 
 
 def _interpolate(vertices: Tensor, seen: _Seen) -> tuple[Tensor, Tensor]:
@@ -174,7 +202,7 @@ def _interpolate(vertices: Tensor, seen: _Seen) -> tuple[Tensor, Tensor]:
     normal = torch.linalg.cross(to_b, to_c, dim=0)
     along = _nonzero(normal[0] * seen.x + normal[1] * seen.y + normal[2])
     raw_depth = (normal * a).sum(0) / along
-    lowest, highest = _extent(a[2], b[2], c[2])
+    lowest, highest = extent(a[2], b[2], c[2])
     # Rounding may leave the triangle a little; the values are held in it, the gradients are those of the plane.
     depth = raw_depth + (torch.minimum(torch.maximum(raw_depth, lowest), highest) - raw_depth).detach()
     point = torch.stack((seen.x * raw_depth, seen.y * raw_depth, raw_depth)) - a
@@ -202,7 +230,7 @@ class _FaceDepth(torch.autograd.Function):
         normal = _cross(to_b, to_c)
         along = _nonzero(torch.addcmul(torch.addcmul(normal[2], normal[0], x), normal[1], y))
         depth = _dot(normal, a) / along
-        lowest, highest = _extent(a[2], b[2], c[2])
+        lowest, highest = extent(a[2], b[2], c[2])
         depth = torch.minimum(torch.maximum(depth, lowest), highest)
         ctx.save_for_backward(a, to_b, to_c, *normal, along, depth, corners, x, y)
         ctx.shape = vertices.shape
@@ -227,25 +255,6 @@ class _FaceDepth(torch.autograd.Function):
         return planar.t().reshape(ctx.shape), None, None, None
 
 
-def _picture(values: Tensor, seen: _Seen, samples: Samples, background: float) -> tuple[Tensor, Tensor]:
-    """Values (P, C) of the seen samples as pixels (B, C, S, S), and the mask (B, 1, S, S) of hit pixels."""
-    batch, n = seen.face.shape[:2]
-    channels = values.shape[1]
-    k = samples.per_pixel
-    covered = (seen.face >= 0).unsqueeze(1).to(values.dtype)
-    fill = background if k == 1 or samples.compat else 0.0
-    flat = values.new_full((batch * n * n, channels), fill).index_copy(0, seen.place, values)
-    image = flat.view(batch, n, n, channels).permute(0, 3, 1, 2)
-    if k == 1:
-        return image, covered
-    share = F.avg_pool2d(covered, k)
-    image = F.avg_pool2d(image, k)
-    if samples.compat:
-        return image, (share == 1).to(values.dtype)
-    hit = share >= 0.5
-    return torch.where(hit, image / share.clamp(min=1 / k**2), background), hit.to(values.dtype)
-
-
 def _chunks(vertices: Tensor, faces: Tensor, samples: Samples) -> tuple[Tensor, ...]:
     """Groups of views that are worked on together."""
     limit = _CPU_CHUNK if vertices.device.type == "cpu" else _GPU_CHUNK
@@ -259,10 +268,6 @@ def _check_mesh(vertices: Tensor, faces: Tensor) -> None:
         )
     if faces.dim() != 2 or faces.shape[1] != 3 or faces.dtype != torch.int64:
         raise ValueError(f"faces must be int64 (F, 3); got {tuple(faces.shape)} {faces.dtype}")
-
-
-def _extent(a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-    return torch.minimum(torch.minimum(a, b), c), torch.maximum(torch.maximum(a, b), c)
 
 
 def _nonzero(value: Tensor) -> Tensor:

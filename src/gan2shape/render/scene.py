@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gan2shape.render.camera import Camera
 from gan2shape.render.depth import DepthRange
-from gan2shape.render.pose import Pose, _one
+from gan2shape.render.pose import Pose, one_of
 from gan2shape.render.rasterize import Rasterizer, rasterize_depth
 from gan2shape.render.shading import Lighting, shade
 from gan2shape.render.surface import normals_from_depth
@@ -63,7 +63,7 @@ class Scene:
     def __getitem__(self, index: int | slice | Tensor) -> Scene:
         """Some of the scenes (an integer gives a batch of one); parts of batch one belong to all of them."""
         if isinstance(index, int):
-            index = _one(index, self.batch)
+            index = one_of(index, self.batch)
 
         def pick(value: Tensor) -> Tensor:
             return value.expand(self.batch, -1, -1, -1)[index]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gan2shape.render.pose import _one
+from gan2shape.render.pose import one_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,7 @@ class Lighting:
     def __getitem__(self, index: int | slice | Tensor) -> Lighting:
         """Some of the lights; an integer gives a batch of one."""
         if isinstance(index, int):
-            index = _one(index, self.batch)
+            index = one_of(index, self.batch)
         return Lighting(self.ambient[index], self.diffuse[index], self.direction[index])
 
 

@@ -18,7 +18,7 @@ from gan2shape.render.camera import Camera
 
 NEAR_PLANE = 0.1
 """Faces with a vertex at this depth or nearer (scene units) are left out, not clipped."""
-MAX_FRAGMENTS = 1 << 23
+MAX_FRAGMENTS = 1 << 22
 """How many rows or covered samples are worked on at once: this bounds the memory (about 100 bytes each)."""
 
 _SNAP_PX = 1e-4
@@ -105,6 +105,11 @@ def visible_faces(vertices: Tensor, faces: Tensor, samples: Samples, *, max_frag
     return torch.where(nearest == _NOTHING, -1, seen).view(batch, n, n)
 
 
+def extent(a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    """Smallest and largest of three tensors, element by element."""
+    return torch.minimum(torch.minimum(a, b), c), torch.maximum(torch.maximum(a, b), c)
+
+
 def _triangles_on_screen(vertices: Tensor, faces: Tensor, samples: Samples) -> tuple[Tensor, list[list[Tensor]]]:
     """Triangles that may cover a sample: their index in (batch, face) order, and three corners (x, y, 1/z) from top
     to bottom, in samples."""
@@ -115,17 +120,17 @@ def _triangles_on_screen(vertices: Tensor, faces: Tensor, samples: Samples) -> t
     tolerance = max(_SNAP_PX * samples.per_pixel, 4 * torch.finfo(x.dtype).eps * n)
     screen = [_snap(torch.addcmul(scale.new_tensor(samples.centre), value, scale), tolerance) for value in (x, y)]
     screen.append(torch.where(z > NEAR_PLANE, q, -1.0))
-    a, b, c = ([value.index_select(1, index).flatten() for value in screen] for index in faces.unbind(1))
+    corners = [[value.index_select(1, index).flatten() for value in screen] for index in faces.unbind(1)]
+    (x_min, x_max), (y_min, y_max), (q_min, _) = (extent(*values) for values in zip(*corners, strict=True))
+    on_screen = x_min.clamp_(min=0).ceil_() <= x_max.clamp_(max=n - 1).floor_()
+    on_screen &= y_min.clamp_(min=0).ceil_() <= y_max.clamp_(max=n - 1).floor_()
+    on_screen &= q_min > 0
+    index = on_screen.nonzero().squeeze(1)
+    a, b, c = ([value.index_select(0, index) for value in corner] for corner in corners)
     a, b = _top_first(a, b)
     b, c = _top_first(b, c)
     a, b = _top_first(a, b)
-    x_min = torch.minimum(torch.minimum(a[0], b[0]), c[0]).clamp_(min=0)
-    x_max = torch.maximum(torch.maximum(a[0], b[0]), c[0]).clamp_(max=n - 1)
-    on_screen = x_min.ceil_() <= x_max.floor_()
-    on_screen &= a[1].clamp(min=0).ceil_() <= c[1].clamp(max=n - 1).floor_()
-    on_screen &= torch.minimum(torch.minimum(a[2], b[2]), c[2]) > 0
-    index = on_screen.nonzero().squeeze(1)
-    return index, [[value[index] for value in corner] for corner in (a, b, c)]
+    return index, [a, b, c]
 
 
 def _snap(coordinate: Tensor, tolerance: float) -> Tensor:
@@ -183,7 +188,7 @@ def _row_spans(
 
 
 def _on_edge(edges: list[Tensor], index: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    x0, y0, q0, dx, dq = (value[index] for value in edges)
+    x0, y0, q0, dx, dq = (value.index_select(0, index) for value in edges)
     down = y - y0
     return torch.addcmul(x0, down, dx), torch.addcmul(q0, down, dq)
 

@@ -15,8 +15,9 @@ from torch import Tensor
 from gan2shape.render.camera import Camera
 from gan2shape.render.depth import DepthRange
 from gan2shape.render.pose import Pose
-from gan2shape.render.rasterize import BACKGROUND_DEPTH, Rasterizer, rasterize_depth
+from gan2shape.render.rasterize import BACKGROUND_DEPTH, Rasterizer, rasterize, rasterize_depth, to_pixels
 from gan2shape.render.surface import depth_to_vertices, grid_faces
+from gan2shape.render.visibility import Samples
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,3 +99,29 @@ def reproject(
     image = sample_image(texture, canonical_grid(seen, pose, camera))
     mask = (seen.detach() < depth_range.hit_limit).to(seen.dtype)
     return Rendering(image, seen, mask)
+
+
+def render_textured(
+    vertices: Tensor,
+    faces: Tensor,
+    uv: Tensor,
+    texture: Tensor,
+    camera: Camera,
+    *,
+    supersample: int = 1,
+    background: float = 0.0,
+    compat: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Picture (B, C, S, S) of any mesh with a texture map, and mask (B, 1, S, S), 1 = hit.
+
+    `vertices` (B, N, 3) in scene units, `faces` (F, 3) int64, `uv` (B, N, 2) places in the texture, normalised (x, y)
+    with corners aligned, `texture` (B, C, H, W). At texture seams, vertices occur once per side. Every sample reads
+    the texture; samples are averaged as in `rasterize_depth`. Batches of one of `uv` and `texture` go with any batch.
+    Gradients reach vertices, uv and texture.
+    """
+    if uv.dim() != 3 or uv.shape[1:] != (vertices.shape[1], 2):
+        raise ValueError(f"uv must be (B, {vertices.shape[1]}, 2); got {tuple(uv.shape)}")
+    fragments = rasterize(vertices, faces, camera, supersample=supersample, compat=compat)
+    grid = fragments.interpolate(uv, faces).permute(0, 2, 3, 1)
+    colours = sample_image(texture, grid)
+    return to_pixels(colours, fragments.face, Samples(camera, supersample, compat), background)
