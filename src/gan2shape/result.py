@@ -187,7 +187,7 @@ def describe_environment(generator: GeneratorRecord, *, device: torch.device) ->
         "git_commit": _git_commit(),
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "platform": f"{platform.system()} {platform.machine()}",
         "device": torch.cuda.get_device_name(device) if cuda else device.type,
         "threads": torch.get_num_threads(),
         "generator": {"name": generator.name, "sha256": generator.sha256},
