@@ -57,7 +57,7 @@ class Fragments:
 
         Interpolation is linear in space, hence perspective-correct. Attributes of a batch of one go with any batch.
         """
-        batch, n = self.face.shape[:2]
+        batch = self.face.shape[0]
         attributes = attributes.expand(batch, -1, -1)
         first = torch.arange(batch, device=faces.device).view(-1, 1, 1, 1) * attributes.shape[1]
         corners = faces[self.face.clamp(min=0)] + first  # (B, n, n, 3)
