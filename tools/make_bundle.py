@@ -37,7 +37,7 @@ def main(source: str, target: str) -> None:
         "credit": CREDIT,
         "source": Path(source).name,
         "source_sha256": sha256(source),
-        "made": f"weights rounded to float16 by tools/make_bundle.py on {date.today().isoformat()}; w_mean of 4096 samples",
+        "made": f"rounded to float16 by tools/make_bundle.py on {date.today().isoformat()}; w_mean of 4096 samples",
     }
     save_generator(target, generator, discriminator, w_mean=latent_mean(generator), metadata=metadata)
 

@@ -118,8 +118,7 @@ def save_generator(
     metadata: Mapping[str, Any] | None = None,
     dtype: torch.dtype = torch.float16,
 ) -> None:
-    """Write a safetensors file that `load_generator` reads: tensors ``g_ema/...`` and ``d/...`` in `dtype`, ``w_mean`` in
-    float32.
+    """Write a safetensors file for `load_generator`: ``g_ema/...`` and ``d/...`` in `dtype`, ``w_mean`` in float32.
 
     `metadata` goes into the header: texts as they are, other values as JSON.
 

@@ -1,7 +1,7 @@
 """From the code of the projection encoder to a change of the latent (GAN2Shape, section 3.3).
 
-The last layers of the mapping network are applied to the code, which keeps the changed latent among those that the GAN was
-trained on: a strong regulariser. Code zero always gives offset zero.
+The last layers of the mapping network are applied to the code, which keeps the changed latent among those that the GAN
+was trained on: a strong regulariser. Code zero always gives offset zero.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """The arithmetic of StyleGAN2's layers (Karras et al., CVPR 2020), as functions and one linear layer.
 
-A modulated convolution scales its input channels by the style, convolves with weights that all samples share, and scales
-its output channels by the demodulation. That equals modulating the weights per sample, without a grouped convolution, and
-a frozen network then never computes gradients of weights.
+A modulated convolution scales its input channels by the style, convolves with weights that all samples share, and
+scales its output channels by the demodulation. That equals modulating the weights per sample, without a grouped
+convolution, and a frozen network then never computes gradients of weights.
 
-The blur of up and down convolutions is part of their kernels: a 3x3 filter convolved with the 4x4 FIR is one 6x6 filter,
-which is exact. Up-sampling by two runs its four 3x3 phases at the low resolution and interleaves the results.
+The blur of up and down convolutions is part of their kernels: a 3x3 filter convolved with the 4x4 FIR is one 6x6
+filter, which is exact. Up-sampling by two runs its four 3x3 phases at the low resolution and interleaves the results.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def fuse_blur(weight: Tensor) -> Tensor:
 def fuse_up(weight: Tensor) -> Tensor:
     """Filters (O, I, 3, 3) of an up-sampling convolution as four phases for `conv_up`: (4 O, I, 3, 3).
 
-    The layer they replace: transposed convolution of stride 2 without padding, then the FIR times 4 with padding (1, 1).
+    The layer they replace: transposed convolution of stride 2, not padded, then the FIR times 4 with padding (1, 1).
     """
     fused = 4 * fuse_blur(weight)  # (O, I, 6, 6)
     out_channels, in_channels = fused.shape[:2]
@@ -77,6 +77,17 @@ def conv_down(x: Tensor, fused: Tensor, bias: Tensor | None = None) -> Tensor:
     return F.conv2d(x, fused, bias, stride=2, padding=2 if fused.shape[-1] == 6 else 1)
 
 
+def depthwise_blur(weight: Tensor) -> Tensor:
+    """The FIR filter once per input channel of filters (O, I, k, k): (I, 1, 4, 4)."""
+    return fir_kernel(weight).expand(weight.shape[1], 1, 4, 4).contiguous()
+
+
+def conv_down_separate(x: Tensor, weight: Tensor, blur: Tensor, bias: Tensor | None = None) -> Tensor:
+    """What `conv_down` computes, with plain filters (O, I, k, k) after a pass of `depthwise_blur`."""
+    blurred = F.conv2d(x, blur, padding=2 if weight.shape[-1] == 3 else 1, groups=x.shape[1])
+    return F.conv2d(blurred, weight, bias, stride=2)
+
+
 def upsample(x: Tensor) -> Tensor:
     """Picture (B, C, H, W) to (B, C, 2H, 2W): zero insertion, then the FIR times 4 with padding (2, 1)."""
     batch, channels, height, width = x.shape
@@ -92,7 +103,7 @@ def filter_power(weight: Tensor) -> Tensor:
 
 
 def demodulation(style: Tensor, power: Tensor) -> Tensor:
-    """Output scales (B, O) that give a modulated convolution unit variance, of styles (B, I) and `filter_power` (O, I)."""
+    """Output scales (B, O) that keep the variance at one, from styles (B, I) and `filter_power` (O, I)."""
     return torch.rsqrt(F.linear(style.square(), power) + EPSILON)
 
 

@@ -1,10 +1,10 @@
 """What the reconstruction asks of a GAN: one method, and two optional capabilities.
 
-Anything that turns latents into pictures can be reconstructed from: `Generator` is the whole requirement. A latent offset
-and a feature extractor make the projection of samples better where a GAN can offer them.
+Anything that turns latents into pictures can be reconstructed from: `Generator` is the whole requirement. A latent
+offset and a feature extractor make the projection of samples better where a GAN can offer them.
 
-Conventions: latents ``w`` are (B, latent_dim), or (B, num_ws, latent_dim) with one row per layer; images are (B, 3, R, R),
-RGB, signed [-1, 1] and not clamped by the generator.
+Conventions: latents ``w`` are (B, latent_dim), or (B, num_ws, latent_dim) with one row per layer; images are
+(B, 3, R, R), RGB, signed [-1, 1] and not clamped by the generator.
 """
 
 from __future__ import annotations

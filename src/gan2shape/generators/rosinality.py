@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from gan2shape.generators.discriminator import DiscriminatorConfig, StyleGAN2Dis
 from gan2shape.generators.ops import fir_kernel
 from gan2shape.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator
 
+_Network = TypeVar("_Network", bound=nn.Module)
 _FIR_NAME = re.compile(r"(^|\.)kernel$")
 
 
@@ -25,10 +27,11 @@ def read_generator(state: Mapping[str, Tensor]) -> StyleGAN2Generator:
     """A generator of ``g_ema``'s tensors, in float32.
 
     Raises:
-        CheckpointError: a tensor is missing, unknown, of a wrong shape or not finite, or the sizes contradict each other.
+        CheckpointError: a tensor is missing, unknown, of a wrong shape or not finite, or sizes contradict each other.
     """
     state = _clean(state, "generator")
-    generator = _build(StyleGAN2Generator, generator_config(state), "generator")
+    config = generator_config(state)
+    generator = _build(lambda: StyleGAN2Generator(config), "generator")
     optional = {name for name in generator.state_dict() if name.startswith("noises.")}
     _load(generator, state, optional, "generator")
     return generator
@@ -38,10 +41,11 @@ def read_discriminator(state: Mapping[str, Tensor]) -> StyleGAN2Discriminator:
     """A discriminator of ``d``'s tensors, in float32.
 
     Raises:
-        CheckpointError: a tensor is missing, unknown, of a wrong shape or not finite, or the sizes contradict each other.
+        CheckpointError: a tensor is missing, unknown, of a wrong shape or not finite, or sizes contradict each other.
     """
     state = _clean(state, "discriminator")
-    discriminator = _build(StyleGAN2Discriminator, discriminator_config(state), "discriminator")
+    config = discriminator_config(state)
+    discriminator = _build(lambda: StyleGAN2Discriminator(config), "discriminator")
     _load(discriminator, state, set(), "discriminator")
     return discriminator
 
@@ -112,11 +116,11 @@ def _check_fir(name: str, kernel: Tensor, what: str) -> None:
         )
 
 
-def _build(kind: type, config: object, what: str) -> nn.Module:
-    """A module on no device yet, so that its random initialisation costs nothing and touches no random state."""
+def _build(build: Callable[[], _Network], what: str) -> _Network:
+    """A new module; its random initialisation, soon overwritten, leaves torch's random state as it was."""
     try:
         with torch.random.fork_rng(devices=[]):
-            return kind(config)
+            return build()
     except (RuntimeError, ValueError) as error:
         raise CheckpointError(f"the {what}'s sizes do not fit together: {error}") from error
 

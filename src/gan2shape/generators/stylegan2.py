@@ -1,10 +1,10 @@
 """StyleGAN2's mapping and synthesis networks (Karras et al., CVPR 2020), for training and for frozen use.
 
-Parameters carry the names of the common PyTorch checkpoint layout (``style.1.weight``, ``convs.0.conv.weight``, ...), so a
-state dict of that layout loads as it is. `StyleGAN2Generator` can be trained; `StyleGAN2Generator.frozen` returns the same
-function with kernels fused once, no trainable parameter, and an arithmetic of choice (bfloat16 for speed on CPUs).
+Parameters carry the names of the common PyTorch checkpoint layout (``style.1.weight``, ``convs.0.conv.weight``, ...),
+so a state dict of that layout loads as it is. `StyleGAN2Generator` can be trained; `StyleGAN2Generator.frozen` returns
+the same function with kernels fused once, no trainable parameter, and an arithmetic of choice.
 
-Latent rows: layer 0 of ``num_ws = 2 log2(R) - 2`` feeds the 4x4 convolution and row 1 its to-RGB layer; the block at
+Latent rows: row 0 of ``num_ws = 2 log2(R) - 2`` feeds the 4x4 convolution and row 1 its to-RGB layer; the block at
 8, 16, ... pixels uses rows i, i+1 and i+2 with i = 1, 3, ..., so a to-RGB row is also the next block's first row.
 """
 
@@ -175,6 +175,11 @@ class MappingNetwork(nn.Sequential):
         """Count n of linear layers."""
         return len(self) - 1
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Arithmetic of the network."""
+        return next(self.parameters()).dtype
+
     def entries(self, x: Tensor, first: int, last: int) -> Tensor:
         """Apply entries `first` to `last` inclusive (0 is PixelNorm, n the last layer) to rows (B, width)."""
         for index in range(first, last + 1):
@@ -183,7 +188,7 @@ class MappingNetwork(nn.Sequential):
 
 
 class StyleGAN2Generator(nn.Module):
-    """The trainable generator. Weights are initialised from torch's global random state, noise maps from a fixed seed."""
+    """The trainable generator. Weights start from torch's global random state, noise maps from a fixed seed."""
 
     def __init__(self, config: StyleGAN2Config) -> None:
         super().__init__()
@@ -248,15 +253,15 @@ class FrozenStyleGAN2(nn.Module):
         super().__init__()
         self.config = source.config
         mapping = MappingNetwork(self.config.z_dim, self.config.w_dim, self.config.mapping_layers)
-        mapping.to(source.input.input)
+        mapping.to(device=source.input.input.device, dtype=source.input.input.dtype)
         mapping.load_state_dict(source.style.state_dict())
         self.style = mapping
         constant = source.input.input.detach().to(dtype)
         self.constant: Tensor
         self.register_buffer("constant", constant.contiguous(memory_format=torch.channels_last))
         styled = zip([source.conv1, *source.convs], source.fixed_noise(), strict=True)
-        self.layers = nn.ModuleList(_FrozenLayer(layer, noise, dtype) for layer, noise in styled)  # type: ignore[arg-type]
-        self.to_rgb = nn.ModuleList(_FrozenToRGB(layer, dtype) for layer in [source.to_rgb1, *source.to_rgbs])  # type: ignore[arg-type]
+        self.layers = nn.ModuleList(_FrozenLayer(layer, noise, dtype) for layer, noise in styled)
+        self.to_rgb = nn.ModuleList(_FrozenToRGB(layer, dtype) for layer in [source.to_rgb1, *source.to_rgbs])
         self.eval().requires_grad_(False)
 
     @property
@@ -280,7 +285,7 @@ class FrozenStyleGAN2(nn.Module):
 
     def synthesize(self, w: Tensor) -> Tensor:
         """Latents (B, w_dim) or (B, num_ws, w_dim) to pictures (B, 3, R, R), signed, not clamped, w's dtype."""
-        rows = _latent_rows(w, self.config).to(self.style[1].weight.dtype)
+        rows = _latent_rows(w, self.config).to(self.style.dtype)
         return _synthesize(self.constant, list(self.layers), list(self.to_rgb), rows).to(w.dtype)
 
     def forward(self, w: Tensor) -> Tensor:

@@ -67,7 +67,7 @@ def write_tensors(
         OutputError: the place cannot be written.
     """
     contiguous = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    write_bytes(path, save(contiguous, metadata=dict(metadata or {})))
+    write_bytes(Path(path), save(contiguous, metadata=dict(metadata or {})))
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
