@@ -32,7 +32,7 @@ def scanline(
     near: float = 0.1,
     tie_px: float = 1e-3,
 ) -> Seen:
-    """Nearest face at samples whose columns and rows lie at `positions` (n,) in pixels; vertices (N, 3), faces (F, 3)."""
+    """Nearest face of vertices (N, 3), faces (F, 3) at samples with columns and rows at `positions` (n,), in pixels."""
     n = len(positions)
     f, c = focal_px(size, fov_deg), 0.5 * (size - 1)
     seen = Seen(np.full((n, n), np.inf), np.full((n, n), -1), np.zeros((n, n), bool))

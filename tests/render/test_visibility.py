@@ -41,14 +41,12 @@ def compare(vertices: np.ndarray, faces: np.ndarray, dtype: torch.dtype, camera:
     n = supersample * camera.image_size
     positions = (np.arange(n) + 0.5) / supersample - 0.5
     exact = dtype == torch.float64
-    truth = scanline(
-        vertices, faces, camera.image_size, camera.fov_deg, positions, tie_px=3e-4 if exact else 5e-3
-    )
+    truth = scanline(vertices, faces, camera.image_size, camera.fov_deg, positions, tie_px=3e-4 if exact else 5e-3)
     face, depth = fragments.face[0].numpy(), fragments.depth[0].double().numpy()
     sure = ~truth.unsure
     np.testing.assert_array_equal((face >= 0)[sure], (truth.face >= 0)[sure])
     hit = sure & (truth.face >= 0)
-    np.testing.assert_allclose(depth[hit], truth.depth[hit], rtol=1e-6 if exact else 2e-3, atol=0)
+    np.testing.assert_allclose(depth[hit], truth.depth[hit], rtol=1e-12 if exact else 1e-5, atol=0)
     np.testing.assert_array_equal(np.isinf(depth), face < 0)
     return truth
 
