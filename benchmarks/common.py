@@ -52,8 +52,11 @@ def measure(run: Callable[[], object], *, warm_up: int = 5, repeats: int = 20, d
     }
 
 
-def machine(device: str = "cpu") -> dict[str, Any]:
-    """Facts that a reader needs to judge a number: processor, cores, load, versions, commit, date."""
+def machine(device: str = "cpu", *, sources: str = "src") -> dict[str, Any]:
+    """Facts that a reader needs to judge a number: processor, cores, load, versions, commit, date.
+
+    The commit is marked "+changes" if tracked files under `sources` (a path in the repository) differ from it.
+    """
     facts = {
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
@@ -63,7 +66,7 @@ def machine(device: str = "cpu") -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "device": device,
-        "commit": _commit(),
+        "commit": _commit(sources),
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
     }
     if device.startswith("cuda"):
@@ -89,14 +92,14 @@ def _cpu_model() -> str:
     return platform.processor() or "unknown"
 
 
-def _commit() -> str:
+def _commit(sources: str) -> str:
     def git(*words: str) -> str:
         return subprocess.run(
-            ["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+            ["git", *words], cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True
         ).stdout.strip()
 
     try:
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", "../src")
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", sources)
         return git("rev-parse", "--short=12", "HEAD") + ("+changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

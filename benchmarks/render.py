@@ -15,9 +15,9 @@ import math
 from typing import Any
 
 import torch
-from common import machine, measure, write_result
 from torch import Tensor
 
+from common import machine, measure, write_result
 from gan2shape.render import (
     Camera,
     Lighting,
@@ -89,7 +89,13 @@ def main() -> None:
     timings |= {f"render_{size}_batch_8": time_render(size, 8, device) for size in (64, 128)}
     for name, target in TARGETS_MS.items():
         timings[name] |= {"target_ms": target, "met": timings[name]["median_ms"] <= target}
-    result = {"benchmark": "render", "seed": SEED, "dtype": "float32", "machine": machine(device), "timings": timings}
+    result = {
+        "benchmark": "render",
+        "seed": SEED,
+        "dtype": "float32",
+        "machine": machine(device, sources="src/gan2shape/render"),
+        "timings": timings,
+    }
     path = write_result("render" if device == "cpu" else f"render_{device}", result)
     for name, timing in timings.items():
         low, high = timing["quartiles_ms"]

@@ -89,9 +89,9 @@ class Pose:
         if points.dim() < 2 or points.shape[-1] != 3:
             raise ValueError(f"points must be (B, ..., 3); got {tuple(points.shape)}")
         pivot = camera.pivot(points)
-        flat = (points - pivot).reshape(points.shape[0], -1, 3)
-        moved = flat @ self.rotation.transpose(1, 2) + (self.translation + pivot).unsqueeze(1)
-        return moved.reshape(moved.shape[0], *points.shape[1:])
+        planar = (points - pivot).reshape(points.shape[0], -1, 3).transpose(1, 2)  # (B, 3, N)
+        moved = self.rotation @ planar + (self.translation + pivot).unsqueeze(-1)
+        return moved.transpose(1, 2).reshape(moved.shape[0], *points.shape[1:])
 
     def expand(self, batch: int) -> Pose:
         """A pose of batch one repeated `batch` times (without copying)."""
