@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from gan2shape.networks.encoder import Encoder as Encoder
     from gan2shape.networks.encoder import ResidualEncoder as ResidualEncoder
     from gan2shape.networks.factors import FactorNetworks as FactorNetworks
+    from gan2shape.networks.vgg import VGG16 as VGG16
+    from gan2shape.networks.vgg import download_vgg_weights as download_vgg_weights
+    from gan2shape.networks.vgg import load_vgg as load_vgg
     from gan2shape.networks.widths import NetworkConfig as NetworkConfig
 
 _MODULES = {
@@ -19,8 +22,20 @@ _MODULES = {
     "FactorNetworks": "factors",
     "NetworkConfig": "widths",
     "ResidualEncoder": "encoder",
+    "VGG16": "vgg",
+    "download_vgg_weights": "vgg",
+    "load_vgg": "vgg",
 }
-__all__ = ["Autoencoder", "Encoder", "FactorNetworks", "NetworkConfig", "ResidualEncoder"]
+__all__ = [
+    "VGG16",
+    "Autoencoder",
+    "Encoder",
+    "FactorNetworks",
+    "NetworkConfig",
+    "ResidualEncoder",
+    "download_vgg_weights",
+    "load_vgg",
+]
 
 
 def __getattr__(name: str) -> Any:
