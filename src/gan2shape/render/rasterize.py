@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gan2shape.render.camera import Camera
-from gan2shape.render.visibility import Samples, extent, visible_faces
+from gan2shape.render.visibility import Samples, extent, take, visible_faces
 
 BACKGROUND_DEPTH = 100.0
 """Depth of pixels without a surface, in scene units, unless the caller says otherwise."""
@@ -178,8 +178,8 @@ def _see(vertices: Tensor, faces: Tensor, samples: Samples) -> _Seen:
     line = torch.div(place, n, rounding_mode="floor")
     view = torch.div(line, n, rounding_mode="floor")
     slopes = samples.slopes(vertices)
-    corners = faces.t().contiguous().index_select(1, flat[place]) + view * vertices.shape[1]
-    return _Seen(face, place, corners, slopes[place - line * n], slopes[line - view * n])
+    corners = faces.t().contiguous().index_select(1, take(flat, place)) + view * vertices.shape[1]
+    return _Seen(face, place, corners, take(slopes, place - line * n), take(slopes, line - view * n))
 
 
 def _spread(values: Tensor, seen: _Seen, fill: float) -> Tensor:

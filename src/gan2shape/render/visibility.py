@@ -91,16 +91,16 @@ def visible_faces(vertices: Tensor, faces: Tensor, samples: Samples, *, max_frag
         slope = torch.where(width != 0, (q_right - q_left) / width, 0)
         start = torch.minimum(x_left, x_right).clamp_(min=0).ceil_()
         q_start = torch.addcmul(q_left, start - x_left, slope)
-        owner = triangle[owner]
+        owner = take(triangle, owner)
         face = owner % count
         where = (torch.div(owner, count, rounding_mode="floor") * n + y.long()) * n + start.long()
         for part in _pieces(spans, max_fragments):
             span, step = _repeat(spans[part])
-            q = torch.addcmul(q_start[part][span], step.to(slope.dtype), slope[part][span])
+            q = torch.addcmul(take(q_start[part], span), step.to(slope.dtype), take(slope[part], span))
             # Positive floats sort like their bits, so one integer minimum finds the nearest face and keeps its index.
             bits = q.reciprocal_().float().view(torch.int32).long()
-            packed = (bits << _FACE_BITS) | face[part][span]
-            nearest.scatter_reduce_(0, where[part][span] + step, packed, "amin")
+            packed = (bits << _FACE_BITS) | take(face[part], span)
+            nearest.scatter_reduce_(0, take(where[part], span) + step, packed, "amin")
     seen = nearest & ((1 << _FACE_BITS) - 1)
     return torch.where(nearest == _NOTHING, -1, seen).view(batch, n, n)
 
@@ -108,6 +108,11 @@ def visible_faces(vertices: Tensor, faces: Tensor, samples: Samples, *, max_frag
 def extent(a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     """Smallest and largest of three tensors, element by element."""
     return torch.minimum(torch.minimum(a, b), c), torch.maximum(torch.maximum(a, b), c)
+
+
+def take(values: Tensor, index: Tensor) -> Tensor:
+    """`values[index]` along the first dimension; on a CPU this spelling is two to three times as fast."""
+    return values.index_select(0, index)
 
 
 def _triangles_on_screen(vertices: Tensor, faces: Tensor, samples: Samples) -> tuple[Tensor, list[list[Tensor]]]:
@@ -126,7 +131,7 @@ def _triangles_on_screen(vertices: Tensor, faces: Tensor, samples: Samples) -> t
     on_screen &= y_min.clamp_(min=0).ceil_() <= y_max.clamp_(max=n - 1).floor_()
     on_screen &= q_min > 0
     index = on_screen.nonzero().squeeze(1)
-    a, b, c = ([value.index_select(0, index) for value in corner] for corner in corners)
+    a, b, c = ([take(value, index) for value in corner] for corner in corners)
     a, b = _top_first(a, b)
     b, c = _top_first(b, c)
     a, b = _top_first(a, b)
@@ -176,19 +181,20 @@ def _row_spans(
     and how many samples lie between them."""
     local, step = _repeat(rows[piece])
     owner = local + piece.start
-    y = first_row[owner] + step.to(first_row.dtype)
-    lower_half = y >= edges.middle[owner]
+    y = take(first_row, owner) + step.to(first_row.dtype)
+    lower_half = y >= take(edges.middle, owner)
     long = _on_edge(edges.long, owner, y)
     short = _on_edge(edges.short, torch.where(lower_half, owner + rows.numel(), owner), y)
     start = torch.minimum(long[0], short[0]).clamp_(min=0).ceil_()
     stop = torch.maximum(long[0], short[0]).clamp_(max=n - 1).floor_()
     count = (stop - start + 1).clamp_(min=0).long()
     some = count.nonzero().squeeze(1)
-    return owner[some], y[some], (long[0][some], long[1][some]), (short[0][some], short[1][some]), count[some]
+    ends = [(take(x, some), take(q, some)) for x, q in (long, short)]
+    return take(owner, some), take(y, some), ends[0], ends[1], take(count, some)
 
 
 def _on_edge(edges: list[Tensor], index: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    x0, y0, q0, dx, dq = (value.index_select(0, index) for value in edges)
+    x0, y0, q0, dx, dq = (take(value, index) for value in edges)
     down = y - y0
     return torch.addcmul(x0, down, dx), torch.addcmul(q0, down, dq)
 
@@ -197,7 +203,7 @@ def _repeat(counts: Tensor) -> tuple[Tensor, Tensor]:
     """For counts (2, 3): owners (0, 0, 1, 1, 1) and steps (0, 1, 0, 1, 2)."""
     owner = torch.repeat_interleave(counts)
     first = counts.cumsum(0) - counts
-    return owner, torch.arange(owner.numel(), device=counts.device) - first[owner]
+    return owner, torch.arange(owner.numel(), device=counts.device) - take(first, owner)
 
 
 def _pieces(counts: Tensor, limit: int) -> Iterator[slice]:
