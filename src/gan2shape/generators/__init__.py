@@ -2,6 +2,9 @@
 
 from gan2shape.generators.discriminator import DiscriminatorConfig as DiscriminatorConfig
 from gan2shape.generators.discriminator import StyleGAN2Discriminator as StyleGAN2Discriminator
+from gan2shape.generators.invert import Inversion as Inversion
+from gan2shape.generators.invert import InvertConfig as InvertConfig
+from gan2shape.generators.invert import invert as invert
 from gan2shape.generators.load import LoadedGenerator as LoadedGenerator
 from gan2shape.generators.load import load_generator as load_generator
 from gan2shape.generators.load import save_generator as save_generator

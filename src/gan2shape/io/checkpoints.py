@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import os
 import pickle
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,14 @@ from gan2shape.io.files import write_bytes
 _CHUNK_BYTES = 1 << 20
 _ZIP_MAGIC = b"PK\x03\x04"
 _PICKLE_MAGIC = b"\x80"
+_SIGNS_OF_CODE = (
+    "unsupported global",
+    "unsupported class",
+    "unrecognized function",
+    "can only build",
+    "can only create",
+)
+"""What torch's weights-only reader says when a file asks for more than data."""
 
 
 def read_tensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
@@ -111,10 +120,12 @@ def _open_safetensors(path: Path) -> Iterator[Any]:
 
 def _read_pytorch(path: Path) -> dict[str, Tensor]:
     try:
-        with _plain_settings_allowed():
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        # An open file, because torch chooses another reader by a path's suffix.
+        with open(path, "rb") as file, _plain_settings_allowed(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "Unsupported" in str(error):
+        if any(sign in str(error).lower() for sign in _SIGNS_OF_CODE):
             raise CheckpointError(
                 f"{path} refused: reading it would run code that it names (only tensors, numbers and texts are read)"
             ) from error
