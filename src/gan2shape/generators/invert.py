@@ -29,9 +29,9 @@ class InvertConfig:
     """Count of starts that are optimised together: the mean latent and the best-scored samples."""
     survey_steps: int = 60
     """Steps with all restarts; then the better half goes on."""
-    narrow_steps: int = 60
+    narrow_steps: int = 80
     """Steps with the better half; then the best one goes on."""
-    final_steps: int = 180
+    final_steps: int = 240
     """Steps with the best one."""
     learning_rate: float = 0.3
     """Highest learning rate of Adam, in standard deviations of the generator's latents."""

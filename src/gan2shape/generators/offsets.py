@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gan2shape.generators.stylegan2 import MappingNetwork
+from gan2shape.generators.mapping import MappingNetwork
 
 
 class MappingTailOffset(nn.Module):

@@ -1,4 +1,4 @@
-"""StyleGAN2's mapping and synthesis networks (Karras et al., CVPR 2020), for training and for frozen use.
+"""StyleGAN2's synthesis network with its mapping (Karras et al., CVPR 2020), for training and for frozen use.
 
 Parameters carry the names of the common PyTorch checkpoint layout (``style.1.weight``, ``convs.0.conv.weight``, ...),
 so a state dict of that layout loads as it is. `StyleGAN2Generator` can be trained; `StyleGAN2Generator.frozen` returns
@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gan2shape.generators.mapping import MappingNetwork
 from gan2shape.generators.ops import (
     ACTIVATION_GAIN,
     LEAK,
@@ -28,11 +29,9 @@ from gan2shape.generators.ops import (
     filter_power,
     fuse_up,
     per_channel,
-    pixel_norm,
     upsample,
 )
 
-MAPPING_LR_MUL = 0.01
 NOISE_SEED = 0
 
 _Layer = Callable[[Tensor, Tensor], Tensor]
@@ -77,14 +76,6 @@ class StyleGAN2Config:
     def noise_sides(self) -> tuple[int, ...]:
         """Side in pixels of each layer's noise map: 4, 8, 8, 16, 16, ..."""
         return (4, *(side for side in self.resolutions[1:] for _ in range(2)))
-
-
-class PixelNorm(nn.Module):
-    """Entry 0 of the mapping network."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Rows (B, C) scaled to a mean square of one."""
-        return pixel_norm(x)
 
 
 class ModulatedConv(nn.Module):
@@ -156,35 +147,6 @@ class ToRGB(nn.Module):
         """Map (B, I, H, W), latents (B, w_dim) and picture (B, 3, H/2, W/2) or None to a picture (B, 3, H, W)."""
         rgb = F.conv2d(x * per_channel(self.conv.modulation(w)), self.conv.filters()) + self.bias
         return rgb if skip is None else rgb + upsample(skip)
-
-
-class MappingNetwork(nn.Sequential):
-    """PixelNorm, then n activated linear layers; entry i of the sequence is ``style.i`` of a checkpoint."""
-
-    def __init__(self, z_dim: int, w_dim: int, layers: int) -> None:
-        linears = (
-            EqualLinear(z_dim if index == 0 else w_dim, w_dim, lr_mul=MAPPING_LR_MUL, activated=True)
-            for index in range(layers)
-        )
-        super().__init__(PixelNorm(), *linears)
-        self.z_dim = z_dim
-        self.w_dim = w_dim
-
-    @property
-    def layers(self) -> int:
-        """Count n of linear layers."""
-        return len(self) - 1
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Arithmetic of the network."""
-        return next(self.parameters()).dtype
-
-    def entries(self, x: Tensor, first: int, last: int) -> Tensor:
-        """Apply entries `first` to `last` inclusive (0 is PixelNorm, n the last layer) to rows (B, width)."""
-        for index in range(first, last + 1):
-            x = self[index](x)
-        return x
 
 
 class StyleGAN2Generator(nn.Module):
