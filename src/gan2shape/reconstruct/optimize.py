@@ -1,0 +1,100 @@
+"""`minimize`: the only place of this package where gradients are taken and parameters move."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+Losses = Mapping[str, Tensor]
+"""Named scalar terms; ``"total"`` is the one that is minimised."""
+
+Record = dict[str, float]
+"""The terms of one iteration as plain numbers."""
+
+_SNAPSHOT_EVERY = 25
+_EXPLOSION = 25.0
+"""A loss this many times the median of what went before is not a bad batch but a divergence."""
+_WARM = 10
+"""Iterations before an explosion can be told from an ordinary start."""
+
+
+class DivergedError(RuntimeError):
+    """An optimisation ran away; the parameters were put back to the last good ones.
+
+    Attributes:
+        history: the iterations up to the failure.
+    """
+
+    def __init__(self, message: str, history: list[Record]) -> None:
+        super().__init__(message)
+        self.history = history
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Settings of one optimisation."""
+
+    learning_rate: float
+    weight_decay: float = 0.0
+
+
+def minimize(
+    modules: Iterable[nn.Module],
+    losses: Callable[[int], Losses],
+    *,
+    steps: int,
+    adam: Adam,
+    on_iteration: Callable[[int, Record], None] = lambda iteration, record: None,
+) -> list[Record]:
+    """Move the parameters of ``modules`` for ``steps`` iterations of a fresh Adam down ``losses(i)["total"]``.
+
+    Args:
+        modules: their parameters move; nothing else does.
+        losses: the loss terms of iteration ``i`` (0 … steps-1).
+        steps: number of iterations.
+        adam: learning rate and weight decay.
+        on_iteration: called after each iteration with its index and terms.
+
+    Returns:
+        The terms of every iteration.
+
+    Raises:
+        DivergedError: the loss was not finite, or exploded; the parameters are then those of the last good snapshot.
+    """
+    parameters = [p for module in modules for p in module.parameters()]
+    optimizer = torch.optim.Adam(parameters, lr=adam.learning_rate, weight_decay=adam.weight_decay)
+    good, good_at = [p.detach().clone() for p in parameters], 0
+    history: list[Record] = []
+    for iteration in range(steps):
+        terms = losses(iteration)
+        record = {name: float(value.detach()) for name, value in terms.items()}
+        trouble = _trouble(record["total"], history)
+        if trouble:
+            with torch.no_grad():
+                for parameter, value in zip(parameters, good, strict=True):
+                    parameter.copy_(value)
+            raise DivergedError(f"{trouble} at iteration {iteration + 1}; went back to iteration {good_at}", history)
+        if iteration % _SNAPSHOT_EVERY == 0:
+            good, good_at = [p.detach().clone() for p in parameters], iteration
+        optimizer.zero_grad(set_to_none=True)
+        terms["total"].backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        history.append(record)
+        on_iteration(iteration, record)
+    return history
+
+
+def _trouble(total: float, history: list[Record]) -> str | None:
+    """What is wrong with a loss value, or None."""
+    if not math.isfinite(total):
+        return f"the loss became {total}"
+    if len(history) >= _WARM:
+        usual = statistics.median(record["total"] for record in history[-50:])
+        if total > _EXPLOSION * max(abs(usual), 1e-6):
+            return f"the loss jumped from about {usual:.3g} to {total:.3g}"
+    return None

@@ -1,0 +1,280 @@
+"""From a picture to a result folder: latent, mask, reconstruction, files; resumable after every finished step."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gan2shape.errors import InputError
+from gan2shape.export import export_result
+from gan2shape.generators import LoadedGenerator
+from gan2shape.generators.invert import InvertConfig, invert
+from gan2shape.generators.protocol import FeatureExtractor
+from gan2shape.io.checkpoints import read_metadata, read_tensors, write_tensors
+from gan2shape.io.files import FolderLock, write_text
+from gan2shape.reconstruct.config import Inversion, ReconstructConfig, config_from_dict
+from gan2shape.reconstruct.progress import identity_hash, load_progress, load_weights, save_progress, step_rng
+from gan2shape.reconstruct.reconstructor import Reconstructor
+from gan2shape.reconstruct.target import Target
+from gan2shape.reconstruct.watch import Event, IterationDone, OnEvent, StepFinished, StepStarted, Stopped, ignore
+from gan2shape.result import ReconstructionResult
+
+INVERSION = "inversion"
+PROGRESS_FILE = ".progress.safetensors"
+TARGET_FILE = ".target.safetensors"
+POOR_INVERSION_DB = 20.0
+"""Below this the generator's picture is another object, and its views say little about the input."""
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One picture to reconstruct.
+
+    Attributes:
+        picture: at the generator's resolution, (1, 3, R, R), signed.
+        folder: where the result goes.
+        masker: finds the object in a working picture (1, 3, S, S): a mask (1, 1, S, S).
+        latent: of the picture, (1, latent_dim) or (1, num_ws, latent_dim), if it is known.
+    """
+
+    picture: Tensor
+    folder: Path
+    masker: Callable[[Tensor], Tensor]
+    latent: Tensor | None = None
+
+
+def find_latent(
+    picture: Tensor, loaded: LoadedGenerator, settings: Inversion, *, seed: int, on_event: OnEvent = ignore
+) -> tuple[Tensor, float]:
+    """The latent (1, latent_dim) of a picture (1, 3, R, R), by optimisation, and the PSNR in dB that it reaches."""
+    config = InvertConfig(**dataclasses.asdict(settings))
+    device = loaded.w_mean.device
+    on_event(StepStarted(INVERSION, config.steps))
+    found = invert(
+        loaded,
+        picture.to(device),
+        rng=step_rng(seed, INVERSION, device),
+        config=config,
+        on_progress=lambda done, total: on_event(IterationDone(INVERSION, done - 1, {})),
+    )
+    on_event(StepFinished(INVERSION))
+    return found.latent, found.psnr
+
+
+def check_latent(latent: Tensor, loaded: LoadedGenerator) -> Tensor:
+    """The latent as (1, latent_dim) or (1, num_ws, latent_dim) float32.
+
+    Raises:
+        InputError: another size, or numbers that are not finite.
+    """
+    width = loaded.generator.latent_dim
+    latent = latent.detach().float()
+    latent = latent[None] if latent.ndim == 1 else latent
+    rows = getattr(loaded.generator, "num_ws", None)
+    good = latent.ndim in (2, 3) and latent.shape[0] == 1 and latent.shape[-1] == width
+    if not good or (latent.ndim == 3 and rows is not None and latent.shape[1] != rows):
+        raise InputError(
+            f"the latent must be {width} numbers, or {rows or 'L'} x {width}, for this generator; "
+            f"got {tuple(latent.shape)}"
+        )
+    if not bool(torch.isfinite(latent).all()):
+        raise InputError("the latent holds NaN or infinite numbers; invert the picture again, or leave --latent out")
+    return latent
+
+
+def reconstruct_job(
+    job: Job,
+    loaded: LoadedGenerator,
+    config: ReconstructConfig,
+    *,
+    seed: int = 0,
+    resume: bool = False,
+    features: FeatureExtractor | None = None,
+    on_event: OnEvent = ignore,
+) -> ReconstructionResult:
+    """Reconstruct one picture into ``job.folder``, which is locked meanwhile.
+
+    With ``resume`` the steps that an interrupted run of the same job finished are taken over; a finished result of the
+    same job is returned as it is.
+
+    Raises:
+        InputError: a latent or mask that does not fit, or kept progress of another job.
+        OutputError: the folder cannot be written, or another run holds it.
+    """
+    log = _Log(on_event)
+    reconstructor = Reconstructor(loaded, config, features=features)
+    identity = {
+        "picture": identity_hash(job.picture),
+        "latent": "" if job.latent is None else identity_hash(job.latent),
+        "generator": loaded.sha256,
+        "configuration": config.to_dict(),
+        "seed": seed,
+    }
+    with FolderLock(job.folder):
+        progress_file, target_file = job.folder / PROGRESS_FILE, job.folder / TARGET_FILE
+        if resume and not progress_file.exists() and not target_file.exists() and (job.folder / "config.json").exists():
+            return _finished(job.folder, identity)
+        if not resume:
+            for file in (progress_file, target_file):
+                file.unlink(missing_ok=True)
+        target = _target(job, reconstructor, target_file, identity, seed=seed, on_event=log)
+        kept = load_progress(progress_file, identity, reconstructor.device) if progress_file.exists() else None
+        result = reconstructor(
+            target,
+            seed=seed,
+            on_event=log,
+            resume=kept,
+            keep=partial(save_progress, progress_file, identity=identity),
+        )
+        result = dataclasses.replace(result, warnings=(*log.warnings, *result.warnings))
+        write_result(result, job.folder, loaded, on_event=log)
+        write_text(job.folder / "log.txt", log.text())
+        for file in (progress_file, target_file):
+            file.unlink(missing_ok=True)
+    return result
+
+
+def write_result(
+    result: ReconstructionResult, folder: Path, loaded: LoadedGenerator, *, on_event: OnEvent = ignore
+) -> None:
+    """Write the whole result folder, the GAN's views and lights among it."""
+    config = config_from_dict(result.config)
+    name = "files"
+    parts = 0
+
+    def on_progress(what: str, done: int, total: int) -> None:
+        nonlocal parts
+        if done == 0:
+            parts = total
+            on_event(StepStarted(name, total))
+        else:
+            on_event(IterationDone(name, done - 1, {}))
+
+    export_result(
+        result,
+        folder,
+        project=gan_projection(result, loaded, config),
+        depth_range=Reconstructor(loaded, config).depth_range,
+        yaw_limit_deg=config.yaw_limit_deg,
+        on_progress=on_progress,
+    )
+    on_event(IterationDone(name, parts - 1, {}))
+    on_event(StepFinished(name))
+
+
+def gan_projection(
+    result: ReconstructionResult, loaded: LoadedGenerator, config: ReconstructConfig
+) -> Callable[[Tensor], Tensor]:
+    """What turns crude renderings (N, 3, S, S) of a result into the GAN's pictures of them, by the result's encoder."""
+    reconstructor = Reconstructor(loaded, config)
+    _, encoder = reconstructor.new_networks(result.seed)
+    load_weights({"encoder": encoder}, result.networks)
+    target = Target(result.image, result.latent, result.mask).to(reconstructor.device)
+    projector = reconstructor.projector(encoder)
+    own = projector.own_picture(target)
+
+    @torch.no_grad()
+    def project(images: Tensor) -> Tensor:
+        chunks = [projector(chunk, target, own)[0] for chunk in images.to(reconstructor.device).split(10)]
+        return torch.cat(chunks)
+
+    return project
+
+
+def _target(
+    job: Job,
+    reconstructor: Reconstructor,
+    file: Path,
+    identity: dict[str, Any],
+    *,
+    seed: int,
+    on_event: _Log,
+) -> Target:
+    """The target of a job: its latent found, or taken from an interrupted run."""
+    loaded, device = reconstructor.loaded, reconstructor.device
+    image = reconstructor.framing.to_working(job.picture.to(device))
+    mask = job.masker(image)
+    if job.latent is not None:
+        return Target(image, check_latent(job.latent, loaded).to(device), mask)
+    mark = identity_hash(repr(sorted(identity.items())))
+    if file.exists() and read_metadata(file).get("identity") == mark:
+        on_event(StepFinished(INVERSION, resumed=True))
+        kept = read_tensors(file)
+        latent, psnr = kept["latent"].to(device), float(kept["psnr"])
+    else:
+        latent, psnr = find_latent(job.picture, loaded, reconstructor.config.inversion, seed=seed, on_event=on_event)
+        write_tensors(file, {"latent": latent.cpu(), "psnr": torch.tensor(psnr)}, {"identity": mark})
+    on_event.note(f"inversion reached {psnr:.1f} dB PSNR")
+    if psnr < POOR_INVERSION_DB:
+        on_event.warn(
+            f"the generator reproduces this picture poorly ({psnr:.1f} dB PSNR); it may be none of its kind, or framed "
+            "otherwise, and its views then say little about the object"
+        )
+    return Target(image, latent, mask)
+
+
+def _finished(folder: Path, identity: dict[str, Any]) -> ReconstructionResult:
+    """The finished result of the same job.
+
+    Raises:
+        InputError: the folder holds the result of another job.
+    """
+    result = ReconstructionResult.load(folder)
+    same = (
+        config_from_dict(result.config).to_dict() == identity["configuration"]
+        and result.seed == identity["seed"]
+        and result.generator.sha256 == identity["generator"]
+    )
+    if not same:
+        raise InputError(
+            f"{folder}: holds a finished result of other settings; repeat its command, or leave --resume out"
+        )
+    return result
+
+
+class _Log:
+    """Passes events on, and keeps what ``log.txt`` tells: seconds of every step, notes, warnings."""
+
+    def __init__(self, on_event: OnEvent) -> None:
+        self.on_event = on_event
+        self.lines: list[str] = []
+        self.warnings: list[str] = []
+        self.began: dict[str, float] = {}
+        self.losses: dict[str, float] = {}
+
+    def __call__(self, event: Event) -> None:
+        """Note one event."""
+        if isinstance(event, StepStarted):
+            self.began[event.name] = time.perf_counter()
+        elif isinstance(event, IterationDone) and "total" in event.record:
+            self.losses[event.name] = event.record["total"]
+        elif isinstance(event, StepFinished) and event.resumed:
+            self.lines.append(f"{event.name}: kept from an earlier run")
+        elif isinstance(event, StepFinished):
+            loss = f", loss {self.losses[event.name]:.5f}" if event.name in self.losses else ""
+            self.lines.append(f"{event.name}: {time.perf_counter() - self.began[event.name]:.1f} s{loss}")
+        elif isinstance(event, Stopped):
+            self.lines.append(f"{event.name}: stopped early: {event.reason}")
+        self.on_event(event)
+
+    def note(self, line: str) -> None:
+        """Keep a line."""
+        self.lines.append(line)
+
+    def warn(self, line: str) -> None:
+        """Keep a line, and show it to the user as a warning of the result."""
+        self.warnings.append(line)
+        self.lines.append(f"warning: {line}")
+
+    def text(self) -> str:
+        """All lines."""
+        return "".join(f"{line}\n" for line in self.lines)
+

@@ -1,0 +1,182 @@
+"""The method as one loop: step 0 once, then stages of steps 1, 2 and 3, values passed from each to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from gan2shape.generators import LoadedGenerator
+from gan2shape.generators.protocol import FeatureExtractor
+from gan2shape.networks import FactorNetworks, ResidualEncoder
+from gan2shape.reconstruct.config import ReconstructConfig
+from gan2shape.reconstruct.optimize import Adam, DivergedError
+from gan2shape.reconstruct.progress import Progress, StepRunner, gather_weights, load_weights
+from gan2shape.reconstruct.step0_prior import fit_shape_prior
+from gan2shape.reconstruct.step1_albedo import fit_albedo
+from gan2shape.reconstruct.step2_projection import Projector, Sampler, fit_encoder, project
+from gan2shape.reconstruct.step3_refinement import refine
+from gan2shape.reconstruct.target import Framing, Target
+from gan2shape.reconstruct.warmup import fit_pose_and_light
+from gan2shape.reconstruct.watch import OnEvent, ignore
+from gan2shape.render import Camera, DepthRange, render
+from gan2shape.render.units import PoseRange
+from gan2shape.result import GeneratorRecord, ReconstructionResult
+
+
+class Reconstructor:
+    """Reconstructs pictures with one generator and one configuration.
+
+    Args:
+        loaded: the GAN with its latent offset and discriminator features.
+        config: a preset, or one derived from it.
+        features: what the perceptual term compares; the GAN's discriminator features if None.
+        initial_weights: factor and encoder weights to start from, named as in `ReconstructionResult.networks`;
+            step 0 is left out then.
+
+    Raises:
+        ValueError: neither the generator nor the caller offers features.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedGenerator,
+        config: ReconstructConfig,
+        *,
+        features: FeatureExtractor | None = None,
+        initial_weights: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        perceptual = features if features is not None else loaded.features
+        if perceptual is None:
+            raise ValueError(f"{loaded.name} has no discriminator; hand in a feature extractor (for example VGG-16)")
+        geometry, resolution = config.geometry, loaded.generator.resolution
+        self.loaded, self.config = loaded, config
+        self.perceptual_features: FeatureExtractor = perceptual
+        self.projection_features: FeatureExtractor = loaded.features or perceptual
+        self.initial_weights = initial_weights
+        self.device = loaded.w_mean.device
+        self.camera = Camera(geometry.working_size_px, geometry.fov_deg, geometry.pivot_depth)
+        self.depth_range = DepthRange(
+            geometry.near, geometry.far, border_columns=geometry.border_columns, border_weight=geometry.border_weight
+        )
+        self.ranges = PoseRange(geometry.rotation_deg, geometry.xy_translation, geometry.z_translation)
+        self.framing = Framing(resolution, geometry.working_size_px, round(config.crop * resolution))
+
+    def __call__(
+        self,
+        target: Target,
+        *,
+        seed: int = 0,
+        on_event: OnEvent = ignore,
+        resume: Progress | None = None,
+        keep: Callable[[Progress], None] = lambda progress: None,
+    ) -> ReconstructionResult:
+        """Reconstruct one target.
+
+        Args:
+            target: picture, latent and mask.
+            seed: same seed, machine and thread count: same result.
+            on_event: told about every step and iteration.
+            resume: what an interrupted run of the same target, configuration and seed had kept.
+            keep: called after each finished step with what a later run needs to go on from there.
+
+        Returns:
+            The result; its ``warnings`` say so when an optimisation diverged and the last good state was taken.
+        """
+        config, target = self.config, target.to(self.device)
+        nets, encoder = self.new_networks(seed)
+        projector = self.projector(encoder)
+        sampler = Sampler(
+            self.camera,
+            self.depth_range,
+            self.ranges,
+            config.pose,
+            config.lighting,
+            object_mask=target.mask if config.objective.use_mask else None,
+            compat=config.geometry.compat,
+        )
+        rates = config.optimizer
+        adam = partial(Adam, weight_decay=rates.weight_decay)
+        explaining = {
+            "render": partial(
+                render, camera=self.camera, depth_range=self.depth_range, compat=config.geometry.compat
+            ),
+            "features": self.perceptual_features,
+            "weights": config.objective,
+        }
+        drawing = {"sample": sampler, "batch_size": rates.batch_size}
+        modules = {"factors": nets, "encoder": encoder}
+        run = StepRunner(
+            modules, seed=seed, device=self.device, on_event=on_event, keep=keep, resume=resume
+        )
+        try:
+            if self.initial_weights is None:
+                prior_adam = adam(rates.prior_learning_rate)
+                run("shape prior", config.prior_steps, fit_shape_prior, nets, target, config.prior, adam=prior_adam)
+            for index, stage in enumerate(config.stages, start=1):
+                name = f"stage {index}: albedo"
+                albedo = {"adam": adam(rates.albedo_learning_rate), "mirrored": stage.mirror_albedo}
+                scene = run(name, stage.albedo, fit_albedo, nets, target, **albedo, **explaining)
+
+                name = f"stage {index}: encoder"
+                matching = {"features": self.projection_features, "weights": config.objective, "rng": run.rng(name)}
+                matching |= {"adam": adam(rates.encoder_learning_rate)}
+                run(name, stage.project, fit_encoder, projector, scene, target, **matching, **drawing)
+
+                name = f"stage {index}: projection"
+                samples = run(name, stage.batches, project, projector, scene, target, rng=run.rng(name), **drawing)
+
+                if stage.warmup:
+                    name = f"stage {index}: pose and light"
+                    poses = {"adam": adam(rates.warmup_learning_rate), "rng": run.rng(name)}
+                    poses |= {"batch_size": rates.batch_size}
+                    run(name, stage.warmup, fit_pose_and_light, nets, samples, **poses)
+
+                name = f"stage {index}: shape"
+                shape = {"adam": adam(rates.refine_learning_rate), "rng": run.rng(name), "camera": self.camera}
+                shape |= {"batch_size": rates.batch_size, "mirrored": stage.mirror_refine}
+                run(name, stage.refine, refine, nets, target, samples, forget=True, **shape, **explaining)
+        except DivergedError as stop:
+            run.stop(str(stop))
+        with torch.no_grad():
+            scene = nets(target.image)
+        return ReconstructionResult(
+            scene=scene.detach(),
+            camera=self.camera,
+            mask=target.mask,
+            image=target.image,
+            latent=target.latent,
+            networks=gather_weights(modules),
+            generator=GeneratorRecord(self.loaded.name, self.loaded.sha256),
+            config=config.to_dict(),
+            seed=seed,
+            history=tuple(run.history),
+            warnings=tuple(run.warnings),
+        )
+
+    def projector(self, encoder: ResidualEncoder) -> Projector:
+        """What takes pseudo samples to the GAN's pictures, with this encoder."""
+        relative = self.config.projection.relative
+        return Projector(encoder, self.loaded.offset, self.loaded.generator, self.framing, relative)
+
+    def new_networks(self, seed: int) -> tuple[FactorNetworks, ResidualEncoder]:
+        """Factor networks and latent encoder, initialised from ``seed`` or from the weights that were handed in."""
+        config, size = self.config, self.config.geometry.working_size_px
+        geometry = config.geometry
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            nets = FactorNetworks(
+                size,
+                self.depth_range,
+                config=config.networks,
+                ranges=self.ranges,
+                pose_mean=config.pose.mean if config.add_prior_means else None,
+                lighting_mean=config.lighting.mean_units if config.add_prior_means else None,
+            )
+            encoder = ResidualEncoder(self.loaded.offset.code_dim, size, config.networks.offset_base_width)
+        nets, encoder = nets.to(self.device), encoder.to(self.device)
+        if self.initial_weights is not None:
+            load_weights({"factors": nets, "encoder": encoder}, self.initial_weights)
+        return nets, encoder

@@ -1,0 +1,204 @@
+"""Step 2: sample new views and lights of the current shape and project them to the GAN's image manifold.
+
+*Pseudo samples* are crude renderings of the current shape under drawn poses and lights. The encoder E learns a latent
+offset for each, so that the GAN paints the same view and light without the crude shape's faults: the *projected samples*
+(GAN2Shape, section 3.2, eq. 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from gan2shape.generators.protocol import FeatureExtractor, Generator, LatentOffset
+from gan2shape.losses import feature_distance, photometric
+from gan2shape.priors import LightingPrior, PosePrior
+from gan2shape.reconstruct.config import Objective
+from gan2shape.reconstruct.optimize import Adam, minimize
+from gan2shape.reconstruct.target import Framing, Target
+from gan2shape.reconstruct.watch import OnIteration
+from gan2shape.render import Camera, DepthRange, Lighting, Pose, Scene, normals_from_depth, shade
+from gan2shape.render.units import PoseRange
+from gan2shape.render.warp import canonical_grid, forward_grid, sample_image, view_depth
+
+
+@dataclass(frozen=True, eq=False)
+class PseudoSamples:
+    """Crude renderings of the current shape: images (N, 3, S, S), masks (N, 1, S, S), and what they were drawn with."""
+
+    images: Tensor
+    masks: Tensor
+    pose: Pose
+    lighting: Lighting
+
+
+@dataclass(frozen=True, eq=False)
+class ProjectedSamples:
+    """The GAN's pictures of those views and lights: images (N, 3, S, S) signed, masks (N, 1, S, S).
+
+    ``pose`` and ``lighting`` are those that the pseudo samples were drawn with; the GAN followed them more or less.
+    """
+
+    images: Tensor
+    masks: Tensor
+    pose: Pose
+    lighting: Lighting
+
+    @property
+    def count(self) -> int:
+        """Number of samples."""
+        return self.images.shape[0]
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Draws pseudo samples: camera, depth and pose range, and the priors of pose and light.
+
+    Attributes:
+        object_mask: (1, 1, S, S) in the input view, or None where a preset weighs all pixels alike.
+    """
+
+    camera: Camera
+    depth_range: DepthRange
+    pose_range: PoseRange
+    pose: PosePrior
+    lighting: LightingPrior
+    object_mask: Tensor | None = None
+    compat: bool = False
+
+    @torch.no_grad()
+    def __call__(self, scene: Scene, count: int, *, rng: torch.Generator) -> PseudoSamples:
+        """Render ``scene`` (batch 1) under ``count`` drawn lights and poses.
+
+        Pixels that the shape does not cover stay 0 (grey), as `sample_image` leaves them.
+        """
+        lighting = self.lighting.sample(count, scene.lighting, rng=rng)
+        pose = self.pose.sample(count, rng=rng, ranges=self.pose_range)
+        return render_pseudo(scene, pose, lighting, self)
+
+
+@torch.no_grad()
+def render_pseudo(scene: Scene, pose: Pose, lighting: Lighting, sampler: Sampler) -> PseudoSamples:
+    """The pseudo samples of given poses and lights (N each) of a scene of batch 1."""
+    count, camera = pose.batch, sampler.camera
+    depth = scene.depth.expand(count, -1, -1, -1)
+    normals = normals_from_depth(scene.depth, camera, compat=sampler.compat)
+    texture = shade(scene.albedo.expand(count, -1, -1, -1), normals.expand(count, -1, -1, -1), lighting)
+    seen = view_depth(depth, pose, camera, depth_range=sampler.depth_range, compat=sampler.compat)
+    grid = canonical_grid(seen, pose, camera)
+    if sampler.object_mask is None:
+        canonical_mask = torch.ones_like(scene.depth)
+    else:
+        canonical_mask = sample_image(sampler.object_mask, forward_grid(scene.depth, scene.pose, camera))
+    return PseudoSamples(
+        sample_image(texture, grid).clamp(-1, 1),
+        sample_image(canonical_mask.expand(count, -1, -1, -1), grid, mode="nearest"),
+        pose,
+        lighting,
+    )
+
+
+@dataclass(frozen=True)
+class Projector:
+    """Pseudo samples → the GAN's pictures, through E's code, the latent offset and the generator.
+
+    Attributes:
+        encoder: E, picture → code.
+        offset: code → latent offset (the mapping network's tail, or the code itself).
+        generator: the GAN.
+        framing: the generator's pixels → working pixels.
+        relative: whether the code of the GAN's own picture of the latent is subtracted.
+    """
+
+    encoder: nn.Module
+    offset: LatentOffset
+    generator: Generator
+    framing: Framing
+    relative: bool
+
+    def __call__(self, images: Tensor, target: Target, own: Tensor) -> tuple[Tensor, Tensor]:
+        """The GAN's version of pictures (N, 3, S, S), and the latent offsets (N, latent_dim).
+
+        ``own`` is the GAN's picture of the target's latent (see `own_picture`).
+        """
+        code = self.encoder(images)
+        if self.relative:
+            code = code - self.encoder(own)
+        offset = self.offset(code)
+        latent = target.latent + (offset if target.latent.ndim == 2 else offset[:, None])
+        return self.framing.to_working(self.generator.synthesize(latent)), offset
+
+    @torch.no_grad()
+    def own_picture(self, target: Target) -> Tensor:
+        """The GAN's own picture of the target's latent at working size, (1, 3, S, S)."""
+        return self.framing.to_working(self.generator.synthesize(target.latent))
+
+
+def fit_encoder(
+    projector: Projector,
+    scene: Scene,
+    target: Target,
+    *,
+    sample: Callable[..., PseudoSamples],
+    features: FeatureExtractor,
+    weights: Objective,
+    steps: int,
+    batch_size: int,
+    adam: Adam,
+    rng: torch.Generator,
+    on_iteration: OnIteration,
+) -> None:
+    """Train E so that the GAN's pictures match pseudo samples: masked L1 + discriminator features (the paper's L′)
+    + λ₁ · mean squared offset.
+
+    Moves: the encoder only. Raises `DivergedError` as `minimize` does.
+    """
+    own = projector.own_picture(target)
+
+    def losses(iteration: int) -> dict[str, Tensor]:
+        pseudo = sample(scene, batch_size, rng=rng)
+        images, offset = projector(pseudo.images, target, own)
+        with torch.no_grad():
+            wanted = features(pseudo.images)
+        match = photometric(images, pseudo.images, pseudo.masks)
+        distance = feature_distance(features(images), wanted, pseudo.masks)
+        size = offset.square().mean()
+        return {
+            "total": match + distance + weights.offset * size,
+            "photometric": match,
+            "features": distance,
+            "offset": size,
+        }
+
+    minimize([projector.encoder], losses, steps=steps, adam=adam, on_iteration=on_iteration)
+
+
+@torch.no_grad()
+def project(
+    projector: Projector,
+    scene: Scene,
+    target: Target,
+    *,
+    sample: Callable[..., PseudoSamples],
+    steps: int,
+    batch_size: int,
+    rng: torch.Generator,
+    on_iteration: OnIteration,
+) -> ProjectedSamples:
+    """Draw ``steps`` batches of fresh pseudo samples and keep the GAN's pictures of them, with their masks."""
+    own = projector.own_picture(target)
+    drawn, images = [], []
+    for batch in range(steps):
+        drawn.append(sample(scene, batch_size, rng=rng))
+        images.append(projector(drawn[-1].images, target, own)[0])
+        on_iteration(batch, {})
+    pose = Pose(torch.cat([p.pose.rotation for p in drawn]), torch.cat([p.pose.translation for p in drawn]))
+    lighting = Lighting(
+        torch.cat([p.lighting.ambient for p in drawn]),
+        torch.cat([p.lighting.diffuse for p in drawn]),
+        torch.cat([p.lighting.direction for p in drawn]),
+    )
+    return ProjectedSamples(torch.cat(images), torch.cat([pseudo.masks for pseudo in drawn]), pose, lighting)

@@ -1,0 +1,44 @@
+"""Warm-up of viewpoint and light networks; ours, not the paper's (see docs/deviations.md).
+
+Without joint pre-training these networks start from nothing, and step 3 has to find a pose for every projected sample
+before it can learn any shape. But the poses and lights that the pseudo samples were drawn with are known.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gan2shape.networks import FactorNetworks
+from gan2shape.reconstruct.optimize import Adam, minimize
+from gan2shape.reconstruct.step2_projection import ProjectedSamples
+from gan2shape.reconstruct.watch import OnIteration
+from gan2shape.render.units import lighting_to_units, pose_to_units
+
+
+def fit_pose_and_light(
+    nets: FactorNetworks,
+    samples: ProjectedSamples,
+    *,
+    steps: int,
+    batch_size: int,
+    adam: Adam,
+    rng: torch.Generator,
+    on_iteration: OnIteration,
+) -> None:
+    """Teach V and L the poses and lights that the projected samples were asked for, in network units, by L1.
+
+    Moves: the viewpoint and light networks only. Raises `DivergedError` as `minimize` does.
+    """
+    pose = pose_to_units(samples.pose, nets.ranges)
+    lighting = lighting_to_units(samples.lighting)
+
+    def losses(iteration: int) -> dict[str, Tensor]:
+        chosen = torch.randint(samples.count, (batch_size,), generator=rng, device=rng.device)
+        images = samples.images[chosen]
+        views = F.l1_loss(nets.view_net(images) + nets.pose_mean, pose[chosen])
+        lights = F.l1_loss(nets.light_net(images) + nets.lighting_mean, lighting[chosen])
+        return {"total": views + lights, "pose": views, "lighting": lights}
+
+    minimize([nets.view_net, nets.light_net], losses, steps=steps, adam=adam, on_iteration=on_iteration)
