@@ -18,8 +18,8 @@ from gan2shape.render.camera import Camera
 
 NEAR_PLANE = 0.1
 """Faces with a vertex at this depth or nearer (scene units) are left out, not clipped."""
-MAX_FRAGMENTS = 1 << 22
-"""How many rows or covered samples are worked on at once: this bounds the memory (about 100 bytes each)."""
+MAX_FRAGMENTS = 1 << 21
+"""How many rows or covered samples are worked on at once: this bounds the memory (about 130 bytes each)."""
 
 _SNAP_PX = 1e-4
 """Vertices this close to a line of samples are put on it, so that the border of an unmoved depth grid, which lies
