@@ -24,7 +24,32 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def measure(run: Callable[[], object], *, warm_up: int = 5, repeats: int = 20, device: str = "cpu") -> dict[str, Any]:
-    """Time `run`: median, quartiles, fastest and slowest of `repeats` runs, in milliseconds."""
+    """Time `run` in one block: median, quartiles, fastest and slowest of `repeats` runs, in milliseconds."""
+    return _summary([_block(run, warm_up, repeats, device)], warm_up)
+
+
+def measure_rounds(
+    runs: dict[str, Callable[[], object]],
+    *,
+    rounds: int = 5,
+    warm_up: int = 5,
+    repeats: int = 20,
+    device: str = "cpu",
+) -> dict[str, dict[str, Any]]:
+    """Time several things in turn, `rounds` times over, and summarise all runs of each.
+
+    On a shared machine a whole block of runs may fall into a bad minute. No block is left out: the median is that of
+    all runs, and every block's own median stands in `round_medians_ms`.
+    """
+    blocks: dict[str, list[list[tuple[float, float]]]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            blocks[name].append(_block(run, warm_up, repeats, device))
+    return {name: _summary(some, warm_up) for name, some in blocks.items()}
+
+
+def _block(run: Callable[[], object], warm_up: int, repeats: int, device: str) -> list[tuple[float, float]]:
+    """Wall-clock and CPU time in milliseconds of every run after the warm-up."""
 
     def finish() -> None:
         if device.startswith("cuda"):
@@ -33,23 +58,37 @@ def measure(run: Callable[[], object], *, warm_up: int = 5, repeats: int = 20, d
     for _ in range(warm_up):
         run()
     finish()
-    wall, cpu = [], []
+    times = []
     for _ in range(repeats):
-        wall_start, cpu_start = time.perf_counter(), time.process_time()
+        wall, cpu = time.perf_counter(), time.process_time()
         run()
         finish()
-        wall.append(1e3 * (time.perf_counter() - wall_start))
-        cpu.append(1e3 * (time.process_time() - cpu_start))
+        times.append((1e3 * (time.perf_counter() - wall), 1e3 * (time.process_time() - cpu)))
+    return times
+
+
+def _summary(blocks: list[list[tuple[float, float]]], warm_up: int) -> dict[str, Any]:
+    wall = [wall for block in blocks for wall, _ in block]
     low, median, high = statistics.quantiles(wall, n=4)
     return {
         "median_ms": round(median, 2),
         "quartiles_ms": [round(low, 2), round(high, 2)],
         "fastest_ms": round(min(wall), 2),
         "slowest_ms": round(max(wall), 2),
-        "cpu_median_ms": round(statistics.median(cpu), 2),
-        "repeats": repeats,
+        "cpu_median_ms": round(statistics.median(cpu for block in blocks for _, cpu in block), 2),
+        "round_medians_ms": [round(statistics.median(wall for wall, _ in block), 2) for block in blocks],
+        "repeats_per_round": len(blocks[0]),
         "warm_up": warm_up,
     }
+
+
+def steal_seconds() -> float | None:
+    """Time since boot in which the host gave this machine's processors to others (Linux; None elsewhere)."""
+    try:
+        first = Path("/proc/stat").read_text(encoding="utf-8").split("\n", 1)[0].split()
+        return int(first[8]) / os.sysconf("SC_CLK_TCK")
+    except (OSError, IndexError, ValueError):
+        return None
 
 
 def machine(device: str = "cpu", *, sources: str = "src") -> dict[str, Any]:
