@@ -16,7 +16,7 @@ from gan2shape.render import Camera
 
 @dataclass(frozen=True)
 class Score:
-    """One picture's score: SIDE (times 100), MAD in degrees, and MAD as published numbers have it (too-short normals)."""
+    """One picture's score: SIDE (times 100), MAD in degrees, and MAD as in published numbers (too-short normals)."""
 
     picture: int
     side: float

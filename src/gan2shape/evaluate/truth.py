@@ -63,7 +63,9 @@ def match_results(results: Path, truth: Truth) -> dict[int, Path]:
         InputError: no result with a depth, a name without a number, or a number that the truth does not have.
     """
     if not results.is_dir():
-        raise InputError(f"{results}: expected a folder with results; got {'a file' if results.exists() else 'nothing'}")
+        raise InputError(
+            f"{results}: expected a folder with results; got {'a file' if results.exists() else 'nothing'}"
+        )
     folders = [results] if (results / "depth.npy").exists() else sorted(f.parent for f in results.glob("*/depth.npy"))
     if not folders:
         raise InputError(f"{results}: expected result folders with depth.npy; found none")
@@ -71,7 +73,9 @@ def match_results(results: Path, truth: Truth) -> dict[int, Path]:
     for folder in folders:
         digits = folder.name[len(folder.name.rstrip("0123456789")) :]
         if not digits:
-            raise InputError(f"{folder}: expected a name that ends in the picture's number, like 000007; got {folder.name}")
+            raise InputError(
+                f"{folder}: expected a name that ends in the picture's number, like 000007; got {folder.name}"
+            )
         index = int(digits)
         if index >= truth.count:
             raise InputError(f"{folder}: picture {index}, but the truth has {truth.count} (from 0)")

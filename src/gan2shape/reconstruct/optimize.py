@@ -64,7 +64,8 @@ def minimize(
         The terms of every iteration.
 
     Raises:
-        DivergedError: the loss was not finite, or exploded; the parameters are then those of the last good snapshot.
+        DivergedError: a loss or the last gradient was not finite, or the loss exploded; the parameters are then those
+            of the last good snapshot.
     """
     parameters = [p for module in modules for p in module.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=adam.learning_rate, weight_decay=adam.weight_decay)
@@ -75,18 +76,26 @@ def minimize(
         record = {name: float(value.detach()) for name, value in terms.items()}
         trouble = _trouble(record["total"], history)
         if trouble:
-            with torch.no_grad():
-                for parameter, value in zip(parameters, good, strict=True):
-                    parameter.copy_(value)
+            _restore(parameters, good)
             raise DivergedError(f"{trouble} at iteration {iteration + 1}; went back to iteration {good_at}", history)
         if iteration % _SNAPSHOT_EVERY == 0:
             good, good_at = [p.detach().clone() for p in parameters], iteration
         optimizer.zero_grad(set_to_none=True)
-        terms["total"].backward()  # type: ignore[no-untyped-call]
+        terms["total"].backward()
         optimizer.step()
         history.append(record)
         on_iteration(iteration, record)
+    # No later loss tells whether the last update was sound: a finite loss can have a gradient that is not.
+    if not all(bool(torch.isfinite(parameter).all()) for parameter in parameters):
+        _restore(parameters, good)
+        raise DivergedError(f"the last gradient was not finite; went back to iteration {good_at}", history)
     return history
+
+
+@torch.no_grad()
+def _restore(parameters: list[nn.Parameter], values: list[Tensor]) -> None:
+    for parameter, value in zip(parameters, values, strict=True):
+        parameter.copy_(value)
 
 
 def _trouble(total: float, history: list[Record]) -> str | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gan2shape.errors import InputError
 from gan2shape.export import export_result
@@ -21,8 +21,15 @@ from gan2shape.generators.protocol import FeatureExtractor
 from gan2shape.io.checkpoints import read_metadata, read_tensors, write_tensors
 from gan2shape.io.files import FolderLock, write_text
 from gan2shape.reconstruct.config import Inversion, ReconstructConfig, config_from_dict
-from gan2shape.reconstruct.progress import identity_hash, load_progress, load_weights, save_progress, step_rng
-from gan2shape.reconstruct.reconstructor import Reconstructor
+from gan2shape.reconstruct.progress import (
+    gather_weights,
+    identity_hash,
+    load_progress,
+    load_weights,
+    save_progress,
+    step_rng,
+)
+from gan2shape.reconstruct.reconstructor import Reconstructor, depth_range_of, new_encoder, projector_with
 from gan2shape.reconstruct.target import Target
 from gan2shape.reconstruct.watch import Event, IterationDone, OnEvent, StepFinished, StepStarted, Stopped, ignore
 from gan2shape.result import ReconstructionResult
@@ -111,24 +118,31 @@ def reconstruct_job(
     """
     log = _Log(on_event)
     reconstructor = Reconstructor(loaded, config, features=features)
+    device = reconstructor.device
+    image = reconstructor.framing.to_working(job.picture.to(device))
+    mask = job.masker(image)
+    latent = None if job.latent is None else check_latent(job.latent, loaded).to(device)
     identity = {
         "picture": identity_hash(job.picture),
-        "latent": "" if job.latent is None else identity_hash(job.latent),
+        "mask": identity_hash(mask),
+        "latent": "" if latent is None else identity_hash(latent),
         "generator": loaded.sha256,
+        "perceptual features": _fingerprint(features),
         "configuration": config.to_dict(),
         "seed": seed,
     }
     with FolderLock(job.folder):
         progress_file, target_file = job.folder / PROGRESS_FILE, job.folder / TARGET_FILE
-        if resume and not progress_file.exists() and not target_file.exists() and (job.folder / "config.json").exists():
-            return _finished(job.folder, identity)
         if not resume:
             for file in (progress_file, target_file):
                 file.unlink(missing_ok=True)
-        target = _target(job, reconstructor, target_file, identity, seed=seed, on_event=log)
-        kept = load_progress(progress_file, identity, reconstructor.device) if progress_file.exists() else None
+        elif not progress_file.exists() and not target_file.exists() and (job.folder / "config.json").exists():
+            return _finished(job.folder, identity, image, mask, latent)
+        kept = load_progress(progress_file, identity, device) if progress_file.exists() else None
+        if latent is None:
+            latent = _latent_of(job, loaded, config.inversion, target_file, identity, seed=seed, on_event=log)
         result = reconstructor(
-            target,
+            Target(image, latent, mask),
             seed=seed,
             on_event=log,
             resume=kept,
@@ -162,7 +176,7 @@ def write_result(
         result,
         folder,
         project=gan_projection(result, loaded, config),
-        depth_range=Reconstructor(loaded, config).depth_range,
+        depth_range=depth_range_of(config.geometry),
         yaw_limit_deg=config.yaw_limit_deg,
         on_progress=on_progress,
     )
@@ -174,43 +188,39 @@ def gan_projection(
     result: ReconstructionResult, loaded: LoadedGenerator, config: ReconstructConfig
 ) -> Callable[[Tensor], Tensor]:
     """What turns crude renderings (N, 3, S, S) of a result into the GAN's pictures of them, by the result's encoder."""
-    reconstructor = Reconstructor(loaded, config)
-    _, encoder = reconstructor.new_networks(result.seed)
+    device = loaded.w_mean.device
+    encoder = new_encoder(loaded, config).to(device)
     load_weights({"encoder": encoder}, result.networks)
-    target = Target(result.image, result.latent, result.mask).to(reconstructor.device)
-    projector = reconstructor.projector(encoder)
+    target = Target(result.image, result.latent, result.mask).to(device)
+    projector = projector_with(encoder, loaded, config)
     own = projector.own_picture(target)
 
     @torch.no_grad()
     def project(images: Tensor) -> Tensor:
-        chunks = [projector(chunk, target, own)[0] for chunk in images.to(reconstructor.device).split(10)]
+        chunks = [projector(chunk, target, own)[0] for chunk in images.to(device).split(10)]
         return torch.cat(chunks)
 
     return project
 
 
-def _target(
+def _latent_of(
     job: Job,
-    reconstructor: Reconstructor,
+    loaded: LoadedGenerator,
+    settings: Inversion,
     file: Path,
     identity: dict[str, Any],
     *,
     seed: int,
     on_event: _Log,
-) -> Target:
-    """The target of a job: its latent found, or taken from an interrupted run."""
-    loaded, device = reconstructor.loaded, reconstructor.device
-    image = reconstructor.framing.to_working(job.picture.to(device))
-    mask = job.masker(image)
-    if job.latent is not None:
-        return Target(image, check_latent(job.latent, loaded).to(device), mask)
+) -> Tensor:
+    """The latent of a job's picture: found by optimisation and kept in ``file``, or taken from an interrupted run."""
     mark = identity_hash(repr(sorted(identity.items())))
     if file.exists() and read_metadata(file).get("identity") == mark:
         on_event(StepFinished(INVERSION, resumed=True))
         kept = read_tensors(file)
-        latent, psnr = kept["latent"].to(device), float(kept["psnr"])
+        latent, psnr = kept["latent"].to(loaded.w_mean.device), float(kept["psnr"])
     else:
-        latent, psnr = find_latent(job.picture, loaded, reconstructor.config.inversion, seed=seed, on_event=on_event)
+        latent, psnr = find_latent(job.picture, loaded, settings, seed=seed, on_event=on_event)
         write_tensors(file, {"latent": latent.cpu(), "psnr": torch.tensor(psnr)}, {"identity": mark})
     on_event.note(f"inversion reached {psnr:.1f} dB PSNR")
     if psnr < POOR_INVERSION_DB:
@@ -218,25 +228,43 @@ def _target(
             f"the generator reproduces this picture poorly ({psnr:.1f} dB PSNR); it may be none of its kind, or framed "
             "otherwise, and its views then say little about the object"
         )
-    return Target(image, latent, mask)
+    return latent
 
 
-def _finished(folder: Path, identity: dict[str, Any]) -> ReconstructionResult:
+def _fingerprint(features: FeatureExtractor | None) -> str:
+    """Tells one feature extractor from another; empty for the GAN's own, which belong to its checkpoint."""
+    if features is None:
+        return ""
+    weights = gather_weights({"": features}) if isinstance(features, nn.Module) else {}
+    return identity_hash(type(features).__name__ + "".join(identity_hash(tensor) for tensor in weights.values()))
+
+
+def _finished(
+    folder: Path, identity: dict[str, Any], image: Tensor, mask: Tensor, latent: Tensor | None
+) -> ReconstructionResult:
     """The finished result of the same job.
 
     Raises:
         InputError: the folder holds the result of another job.
     """
     result = ReconstructionResult.load(folder)
-    same = (
-        config_from_dict(result.config).to_dict() == identity["configuration"]
-        and result.seed == identity["seed"]
-        and result.generator.sha256 == identity["generator"]
-    )
-    if not same:
-        raise InputError(
-            f"{folder}: holds a finished result of other settings; repeat its command, or leave --resume out"
-        )
+    try:
+        configuration = config_from_dict(result.config).to_dict()
+    except ValueError:
+        configuration = {}  # Of another version or method.
+    differences = {
+        "other settings": configuration != identity["configuration"],
+        "another seed": result.seed != identity["seed"],
+        "another generator": result.generator.sha256 != identity["generator"],
+        "another picture": not torch.equal(result.image, image.cpu()),
+        "another mask": not torch.equal(result.mask, mask.cpu()),
+        "another latent": latent is not None and not torch.equal(result.latent, latent.cpu()),
+    }
+    for what, differs in differences.items():
+        if differs:
+            raise InputError(
+                f"{folder}: holds a finished result with {what}; repeat its command, or leave --resume out"
+            )
     return result
 
 
@@ -277,4 +305,3 @@ class _Log:
     def text(self) -> str:
         """All lines."""
         return "".join(f"{line}\n" for line in self.lines)
-

@@ -74,6 +74,7 @@ class StepRunner:
         self.values: dict[str, Value] = dict(resume.values) if resume else {}
         self.history: list[dict[str, Any]] = list(resume.history) if resume else []
         self.warnings: list[str] = []
+        self.current = "start"
         if resume:
             load_weights(modules, resume.networks)
 
@@ -91,6 +92,7 @@ class StepRunner:
         if name in self.finished:
             self.on_event(StepFinished(name, resumed=True))
             return cast(T, self.values.get(name))
+        self.current = name
         self.on_event(StepStarted(name, iterations))
 
         def on_iteration(iteration: int, record: Record) -> None:
@@ -105,16 +107,13 @@ class StepRunner:
         if not forget:
             self.values[name] = value
         self.on_event(StepFinished(name))
-        self.keep(
-            Progress(tuple(self.finished), gather_weights(self.modules), dict(self.values), tuple(self.history))
-        )
+        self.keep(Progress(tuple(self.finished), gather_weights(self.modules), dict(self.values), tuple(self.history)))
         return value
 
     def stop(self, reason: str) -> None:
         """Note that the reconstruction ends early."""
-        name = self.history[-1]["step"] if self.history else "start"
-        self.warnings.append(f"stopped early in {name}: {reason}")
-        self.on_event(Stopped(name, reason))
+        self.warnings.append(f"stopped early in {self.current}: {reason}")
+        self.on_event(Stopped(self.current, reason))
 
 
 def step_rng(seed: int, name: str, device: torch.device) -> torch.Generator:

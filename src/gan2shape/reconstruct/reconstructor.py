@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from torch import Tensor
 from gan2shape.generators import LoadedGenerator
 from gan2shape.generators.protocol import FeatureExtractor
 from gan2shape.networks import FactorNetworks, ResidualEncoder
-from gan2shape.reconstruct.config import ReconstructConfig
+from gan2shape.reconstruct.config import Geometry, ReconstructConfig, Stage
 from gan2shape.reconstruct.optimize import Adam, DivergedError
 from gan2shape.reconstruct.progress import Progress, StepRunner, gather_weights, load_weights
 from gan2shape.reconstruct.step0_prior import fit_shape_prior
@@ -51,18 +52,16 @@ class Reconstructor:
         perceptual = features if features is not None else loaded.features
         if perceptual is None:
             raise ValueError(f"{loaded.name} has no discriminator; hand in a feature extractor (for example VGG-16)")
-        geometry, resolution = config.geometry, loaded.generator.resolution
+        geometry = config.geometry
         self.loaded, self.config = loaded, config
         self.perceptual_features: FeatureExtractor = perceptual
         self.projection_features: FeatureExtractor = loaded.features or perceptual
         self.initial_weights = initial_weights
         self.device = loaded.w_mean.device
         self.camera = Camera(geometry.working_size_px, geometry.fov_deg, geometry.pivot_depth)
-        self.depth_range = DepthRange(
-            geometry.near, geometry.far, border_columns=geometry.border_columns, border_weight=geometry.border_weight
-        )
+        self.depth_range = depth_range_of(geometry)
         self.ranges = PoseRange(geometry.rotation_deg, geometry.xy_translation, geometry.z_translation)
-        self.framing = Framing(resolution, geometry.working_size_px, round(config.crop * resolution))
+        self.framing = framing_of(loaded, config)
 
     def __call__(
         self,
@@ -87,57 +86,15 @@ class Reconstructor:
         """
         config, target = self.config, target.to(self.device)
         nets, encoder = self.new_networks(seed)
-        projector = self.projector(encoder)
-        sampler = Sampler(
-            self.camera,
-            self.depth_range,
-            self.ranges,
-            config.pose,
-            config.lighting,
-            object_mask=target.mask if config.objective.use_mask else None,
-            compat=config.geometry.compat,
-        )
-        rates = config.optimizer
-        adam = partial(Adam, weight_decay=rates.weight_decay)
-        explaining = {
-            "render": partial(
-                render, camera=self.camera, depth_range=self.depth_range, compat=config.geometry.compat
-            ),
-            "features": self.perceptual_features,
-            "weights": config.objective,
-        }
-        drawing = {"sample": sampler, "batch_size": rates.batch_size}
         modules = {"factors": nets, "encoder": encoder}
-        run = StepRunner(
-            modules, seed=seed, device=self.device, on_event=on_event, keep=keep, resume=resume
-        )
+        run = StepRunner(modules, seed=seed, device=self.device, on_event=on_event, keep=keep, resume=resume)
+        projector = projector_with(encoder, self.loaded, config)
         try:
             if self.initial_weights is None:
-                prior_adam = adam(rates.prior_learning_rate)
-                run("shape prior", config.prior_steps, fit_shape_prior, nets, target, config.prior, adam=prior_adam)
+                adam = self._adam(config.optimizer.prior_learning_rate)
+                run("shape prior", config.prior_steps, fit_shape_prior, nets, target, config.prior, adam=adam)
             for index, stage in enumerate(config.stages, start=1):
-                name = f"stage {index}: albedo"
-                albedo = {"adam": adam(rates.albedo_learning_rate), "mirrored": stage.mirror_albedo}
-                scene = run(name, stage.albedo, fit_albedo, nets, target, **albedo, **explaining)
-
-                name = f"stage {index}: encoder"
-                matching = {"features": self.projection_features, "weights": config.objective, "rng": run.rng(name)}
-                matching |= {"adam": adam(rates.encoder_learning_rate)}
-                run(name, stage.project, fit_encoder, projector, scene, target, **matching, **drawing)
-
-                name = f"stage {index}: projection"
-                samples = run(name, stage.batches, project, projector, scene, target, rng=run.rng(name), **drawing)
-
-                if stage.warmup:
-                    name = f"stage {index}: pose and light"
-                    poses = {"adam": adam(rates.warmup_learning_rate), "rng": run.rng(name)}
-                    poses |= {"batch_size": rates.batch_size}
-                    run(name, stage.warmup, fit_pose_and_light, nets, samples, **poses)
-
-                name = f"stage {index}: shape"
-                shape = {"adam": adam(rates.refine_learning_rate), "rng": run.rng(name), "camera": self.camera}
-                shape |= {"batch_size": rates.batch_size, "mirrored": stage.mirror_refine}
-                run(name, stage.refine, refine, nets, target, samples, forget=True, **shape, **explaining)
+                self._run_stage(run, f"stage {index}", stage, nets, projector, target)
         except DivergedError as stop:
             run.stop(str(stop))
         with torch.no_grad():
@@ -156,27 +113,98 @@ class Reconstructor:
             warnings=tuple(run.warnings),
         )
 
-    def projector(self, encoder: ResidualEncoder) -> Projector:
-        """What takes pseudo samples to the GAN's pictures, with this encoder."""
-        relative = self.config.projection.relative
-        return Projector(encoder, self.loaded.offset, self.loaded.generator, self.framing, relative)
+    def _run_stage(
+        self, run: StepRunner, title: str, stage: Stage, nets: FactorNetworks, projector: Projector, target: Target
+    ) -> None:
+        """Steps 1, 2 and 3 once."""
+        rates, weights = self.config.optimizer, self.config.objective
+        drawing: dict[str, Any] = {"sample": self._sampler(target), "batch_size": rates.batch_size}
+        explaining: dict[str, Any] = {
+            "render": partial(
+                render, camera=self.camera, depth_range=self.depth_range, compat=self.config.geometry.compat
+            ),
+            "features": self.perceptual_features,
+            "weights": weights,
+        }
+        name = f"{title}: albedo"
+        albedo: dict[str, Any] = {"adam": self._adam(rates.albedo_learning_rate), "mirrored": stage.mirror_albedo}
+        scene = run(name, stage.albedo, fit_albedo, nets, target, **albedo, **explaining)
+
+        name = f"{title}: encoder"
+        matching: dict[str, Any] = {"features": self.projection_features, "weights": weights, "rng": run.rng(name)}
+        matching["adam"] = self._adam(rates.encoder_learning_rate)
+        run(name, stage.project, fit_encoder, projector, scene, target, **matching, **drawing)
+
+        name = f"{title}: projection"
+        samples = run(name, stage.batches, project, projector, scene, target, rng=run.rng(name), **drawing)
+
+        if stage.warmup:
+            name = f"{title}: pose and light"
+            poses: dict[str, Any] = {"rng": run.rng(name), "batch_size": rates.batch_size}
+            poses["adam"] = self._adam(rates.warmup_learning_rate)
+            run(name, stage.warmup, fit_pose_and_light, nets, samples, **poses)
+
+        name = f"{title}: shape"
+        shape: dict[str, Any] = {"rng": run.rng(name), "batch_size": rates.batch_size, "camera": self.camera}
+        shape |= {"adam": self._adam(rates.refine_learning_rate), "mirrored": stage.mirror_refine}
+        run(name, stage.refine, refine, nets, target, samples, forget=True, **shape, **explaining)
+
+    def _adam(self, learning_rate: float) -> Adam:
+        return Adam(learning_rate, self.config.optimizer.weight_decay)
+
+    def _sampler(self, target: Target) -> Sampler:
+        """What draws the pseudo samples of a target."""
+        config = self.config
+        return Sampler(
+            self.camera,
+            self.depth_range,
+            self.ranges,
+            config.pose,
+            config.lighting,
+            object_mask=target.mask if config.objective.use_mask else None,
+            compat=config.geometry.compat,
+        )
 
     def new_networks(self, seed: int) -> tuple[FactorNetworks, ResidualEncoder]:
         """Factor networks and latent encoder, initialised from ``seed`` or from the weights that were handed in."""
-        config, size = self.config, self.config.geometry.working_size_px
-        geometry = config.geometry
+        config = self.config
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             nets = FactorNetworks(
-                size,
+                config.geometry.working_size_px,
                 self.depth_range,
                 config=config.networks,
                 ranges=self.ranges,
                 pose_mean=config.pose.mean if config.add_prior_means else None,
                 lighting_mean=config.lighting.mean_units if config.add_prior_means else None,
             )
-            encoder = ResidualEncoder(self.loaded.offset.code_dim, size, config.networks.offset_base_width)
+            encoder = new_encoder(self.loaded, config)
         nets, encoder = nets.to(self.device), encoder.to(self.device)
         if self.initial_weights is not None:
             load_weights({"factors": nets, "encoder": encoder}, self.initial_weights)
         return nets, encoder
+
+
+def depth_range_of(geometry: Geometry) -> DepthRange:
+    """The depth range that a configuration's geometry describes."""
+    return DepthRange(
+        geometry.near, geometry.far, border_columns=geometry.border_columns, border_weight=geometry.border_weight
+    )
+
+
+def framing_of(loaded: LoadedGenerator, config: ReconstructConfig) -> Framing:
+    """From the pixels of this generator to the working pixels of this configuration."""
+    resolution = loaded.generator.resolution
+    return Framing(resolution, config.geometry.working_size_px, round(config.crop * resolution))
+
+
+def new_encoder(loaded: LoadedGenerator, config: ReconstructConfig) -> ResidualEncoder:
+    """An untrained latent encoder, initialised from torch's current random state, which stays as it is."""
+    with torch.random.fork_rng(devices=[]):
+        width = config.networks.offset_base_width
+        return ResidualEncoder(loaded.offset.code_dim, config.geometry.working_size_px, width)
+
+
+def projector_with(encoder: ResidualEncoder, loaded: LoadedGenerator, config: ReconstructConfig) -> Projector:
+    """What takes pseudo samples to the GAN's pictures, with this encoder."""
+    return Projector(encoder, loaded.offset, loaded.generator, framing_of(loaded, config), config.projection.relative)

@@ -1,4 +1,4 @@
-"""Step 1: explain the picture with the current shape, by optimising the albedo alone (GAN2Shape, section 3.2, fig. 3)."""
+"""Step 1: explain the picture with the current shape, by optimising the albedo alone (GAN2Shape, section 3.2)."""
 
 from __future__ import annotations
 
@@ -43,9 +43,7 @@ def fit_albedo(
     def losses(iteration: int) -> dict[str, Tensor]:
         scene = dataclasses.replace(fixed, albedo=nets.albedo(target.image))
         return {
-            "total": explain(
-                scene, target.image, render=render, features=features, weights=weights, mirrored=mirrored
-            )
+            "total": explain(scene, target.image, render=render, features=features, weights=weights, mirrored=mirrored)
         }
 
     minimize([nets.albedo_net], losses, steps=steps, adam=adam, on_iteration=on_iteration)

@@ -1,8 +1,8 @@
 """Step 2: sample new views and lights of the current shape and project them to the GAN's image manifold.
 
 *Pseudo samples* are crude renderings of the current shape under drawn poses and lights. The encoder E learns a latent
-offset for each, so that the GAN paints the same view and light without the crude shape's faults: the *projected samples*
-(GAN2Shape, section 3.2, eq. 2).
+offset for each, so that the GAN paints the same view and light without the crude shape's faults: the *projected
+samples* (GAN2Shape, section 3.2, eq. 2).
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Sampler:
     def __call__(self, scene: Scene, count: int, *, rng: torch.Generator) -> PseudoSamples:
         """Render ``scene`` (batch 1) under ``count`` drawn lights and poses.
 
-        Pixels that the shape does not cover stay 0 (grey), as `sample_image` leaves them.
+        Pixels whose way back leaves the canonical frame are 0 (grey) and masked out: nearly all that the shape misses.
         """
         lighting = self.lighting.sample(count, scene.lighting, rng=rng)
         pose = self.pose.sample(count, rng=rng, ranges=self.pose_range)
