@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-from tyro.conf import OmitArgPrefixes, arg
+from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, arg
 
 from gan2shape.cli.reconstruct import Reconstruct
 from gan2shape.cli.runtime import Runtime
@@ -19,19 +19,31 @@ SAMPLE_PICTURE = "sample_head.png"
 class Demo:
     """Reconstruct the bundled sample picture with the bundled generator; a few minutes on two CPU cores.
 
-    Example: gan2shape demo
+    For example:
+      $ gan2shape demo
+      $ gan2shape demo -o results/demo --resume
     """
 
-    output: Annotated[Path, arg(aliases=("-o",))] = Path("results/demo")
+    resumable: ClassVar[bool] = True
+    memory_advice: ClassVar[str] = Reconstruct.memory_advice
+
+    output: Annotated[Path, arg(aliases=("-o",), metavar="FOLDER")] = Path("results/demo")
     """Folder that gets the result folder."""
-    resume: bool = False
-    """Go on after the last finished step of an interrupted run."""
+    resume: FlagCreatePairsOff[bool] = False
+    """Go on after the last finished step of an interrupted run, or leave a finished result as it is."""
+    dry_run: FlagCreatePairsOff[bool] = False
+    """Print what would be done, all settings included, as JSON, and stop."""
     runtime: OmitArgPrefixes[Runtime] = field(default_factory=Runtime)
-    """Where to compute."""
+    """With what to compute."""
 
     def run(self) -> None:
         """Reconstruct the sample picture with the default preset."""
         with resources.as_file(resources.files("gan2shape") / "assets" / SAMPLE_PICTURE) as picture:
             replace(
-                Reconstruct(), pictures=(picture,), output=self.output, resume=self.resume, runtime=self.runtime
+                Reconstruct(),
+                pictures=(picture,),
+                output=self.output,
+                resume=self.resume,
+                dry_run=self.dry_run,
+                runtime=self.runtime,
             ).run()

@@ -5,25 +5,31 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from tyro.conf import Positional
+from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from gan2shape._version import __version__
 from gan2shape.cli.runtime import say
 from gan2shape.reconstruct.presets import PRESETS
+
+_SHOWN_TENSORS = 20
 
 
 @dataclass(frozen=True)
 class Info:
     """Tell versions and device, what is bundled, and what a checkpoint holds.
 
-    Example: gan2shape info ffhq.pt
+    For example:
+      $ gan2shape info
+      $ gan2shape info ffhq.pt --json
     """
 
-    file: Positional[Path | None] = None
-    """Checkpoint to look into; the bundled generator if not given."""
-    json: bool = False
+    file: Annotated[
+        Positional[Path | None], arg(metavar="[FILE]", help_behavior_hint="(default: the bundled generator)")
+    ] = None
+    """Checkpoint to look into (.safetensors, .pt): a generator, or any file of tensors."""
+    json: FlagCreatePairsOff[bool] = False
     """Print JSON."""
 
     def run(self) -> None:
@@ -32,7 +38,7 @@ class Info:
         Raises:
             UserError: a checkpoint that cannot be read.
         """
-        facts = {**_machine(), **_checkpoint("bundled" if self.file is None else str(self.file))}
+        facts = {**_machine(), **_bundle(), **_checkpoint(self.file)}
         if self.json:
             say(json.dumps(facts, indent=2))
             return
@@ -52,17 +58,37 @@ def _machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name() if cuda else f"cpu, {torch.get_num_threads()} threads",
-        "presets": list(PRESETS),
     }
 
 
-def _checkpoint(source: str) -> dict[str, Any]:
-    from gan2shape.generators import load_generator
+def _bundle() -> dict[str, Any]:
+    from importlib import resources
 
-    loaded = load_generator(source)
+    files = sorted(entry.name for entry in (resources.files("gan2shape") / "assets").iterdir())
+    return {"bundled": [name for name in files if not name.startswith((".", "_"))], "presets": list(PRESETS)}
+
+
+def _checkpoint(file: Path | None) -> dict[str, Any]:
+    """What a generator is like; of another file of tensors, their names and shapes."""
+    from gan2shape.errors import CheckpointError
+    from gan2shape.generators import load_generator
+    from gan2shape.io.checkpoints import read_metadata, read_tensors, sha256
+
+    try:
+        loaded = load_generator("bundled" if file is None else file)
+    except CheckpointError as error:
+        if file is None:
+            raise
+        tensors = read_tensors(file)  # Raises again what is wrong with a file that is no checkpoint at all.
+        shapes = {name: list(tensor.shape) for name, tensor in sorted(tensors.items())[:_SHOWN_TENSORS]}
+        facts = {"file": file.name, "sha256": sha256(file), "no generator": str(error), "tensors": len(tensors)}
+        return {**facts, "shapes": shapes, **_named(read_metadata(file))}
     about = dict(loaded.about)
-    metadata = about.pop("metadata", {})
-    return {"generator": loaded.name, "sha256": loaded.sha256, **about, **{f"file: {k}": v for k, v in metadata.items()}}
+    return {"generator": loaded.name, "sha256": loaded.sha256, **about, **_named(about.pop("metadata", {}))}
+
+
+def _named(metadata: dict[str, str]) -> dict[str, str]:
+    return {f"file: {key}": text for key, text in metadata.items() if len(text) < 1000}
 
 
 def _text(value: Any) -> str:

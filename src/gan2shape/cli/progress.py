@@ -1,40 +1,48 @@
-"""Progress bars with ETA for a reconstruction's events; one plain line per step where there is no terminal."""
+"""Progress bars with ETA; plain lines where there is no terminal."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Iterator, Sized
 from types import TracebackType
+from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.progress import TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.text import Text
 
 from gan2shape.reconstruct.watch import Event, IterationDone, StepFinished, StepStarted, Stopped
 
+T = TypeVar("T")
+
+
+class TimeLeft(ProgressColumn):
+    """The time that is left, and in the end the time that it took."""
+
+    max_refresh = 0.5
+
+    def render(self, task: Task) -> Text:
+        """Text of one fixed width, so that the bars stay in line."""
+        if task.finished:
+            return Text(f"    {_clock(task.finished_time):>7}")
+        return Text(f"ETA {_clock(task.time_remaining):>7}")
+
 
 class ProgressBars:
-    """Shows events; a context manager. Also keeps the seconds that every step took (``seconds``)."""
+    """Shows the events of a reconstruction; a context manager. Keeps the seconds that steps took in ``seconds``."""
 
     def __init__(self, title: str, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False)
+        self.console = console or new_console()
         self.title = title
-        self.bars = Progress(
-            TextColumn("{task.description:<26}"),
-            BarColumn(bar_width=28),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("ETA"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[loss]}"),
-            console=self.console,
-            disable=not self.console.is_terminal,
-        )
+        self.bars = new_bars(self.console, TextColumn("{task.fields[loss]}"))
         self.seconds: dict[str, float] = {}
         self._tasks: dict[str, TaskID] = {}
         self._began: dict[str, float] = {}
+        self._iterations: dict[str, int] = {}
+        self._losses: dict[str, str] = {}
 
     def __enter__(self) -> ProgressBars:
-        self.console.print(self.title)
+        self._say(self.title)
         self.bars.start()
         return self
 
@@ -45,17 +53,65 @@ class ProgressBars:
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
+        name = event.name
         if isinstance(event, StepStarted):
-            self._began[event.name] = time.perf_counter()
-            self._tasks[event.name] = self.bars.add_task(event.name, total=event.iterations, loss="")
+            self._began[name] = time.perf_counter()
+            self._iterations[name] = event.iterations
+            self._tasks[name] = self.bars.add_task(name, total=event.iterations, loss="")
         elif isinstance(event, IterationDone):
-            loss = f"loss {event.record['total']:.4f}" if "total" in event.record else ""
-            self.bars.update(self._tasks[event.name], completed=event.iteration + 1, loss=loss)
+            if "total" in event.record:
+                self._losses[name] = f"loss {event.record['total']:.4f}"
+            self.bars.update(self._tasks[name], completed=event.iteration + 1, loss=self._losses.get(name, ""))
         elif isinstance(event, StepFinished) and event.resumed:
-            self.console.print(f"  {event.name}: kept from the earlier run")
+            self._say(f"  {name}: kept from the earlier run")
         elif isinstance(event, StepFinished):
-            self.seconds[event.name] = time.perf_counter() - self._began[event.name]
-            if not self.console.is_terminal:
-                self.console.print(f"  {event.name}: {self.seconds[event.name]:.1f} s")
+            self.seconds[name] = time.perf_counter() - self._began[name]
+            self._end(name)
         elif isinstance(event, Stopped):
-            self.console.print(f"  stopped in {event.name}: {event.reason}; the last good state is kept")
+            self._say(f"  stopped in {name}: {event.reason}; the last good state is kept")
+
+    def _end(self, name: str) -> None:
+        """Fill the bar, or print the step's line where there are no bars."""
+        if self.console.is_terminal:
+            self.bars.update(self._tasks[name], completed=self._iterations[name], refresh=True)
+            return
+        parts = [f"{self._iterations[name]} in {self.seconds[name]:.1f} s", self._losses.get(name, "")]
+        self._say(f"  {name}: {', '.join(part for part in parts if part)}")
+
+    def _say(self, text: str) -> None:
+        # File names may hold what rich would take for its markup, and lines in a log are not to be broken.
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def new_console() -> Console:
+    """Standard output."""
+    return Console(highlight=False)
+
+
+def new_bars(console: Console, *more: ProgressColumn) -> Progress:
+    """Bars of name, count and time left that fit into 80 columns; none where there is no terminal."""
+    return Progress(
+        TextColumn("{task.description:<22}", markup=False),
+        BarColumn(bar_width=18),
+        MofNCompleteColumn(),
+        TimeLeft(),
+        *more,
+        console=console,
+        disable=not console.is_terminal,
+    )
+
+
+def tracked(items: Iterable[T], what: str, *, total: int | None = None) -> Iterator[T]:
+    """The items, with a progress bar called ``what`` while they are worked on."""
+    count = len(items) if total is None and isinstance(items, Sized) else total
+    with new_bars(new_console()) as bars:
+        yield from bars.track(items, total=count, description=what)
+
+
+def _clock(seconds: float | None) -> str:
+    """Seconds as ``m:ss`` or ``h:mm:ss``; a mark for "not known yet"."""
+    if seconds is None:
+        return "-:--"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

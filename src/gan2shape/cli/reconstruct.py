@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from tyro.conf import OmitArgPrefixes, Positional, arg
+from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 
-from gan2shape.cli.runtime import Runtime, say
+from gan2shape.cli.runtime import Runtime, check_seed, say
+from gan2shape.cli.settings import check_settings
 from gan2shape.errors import UserError
 from gan2shape.reconstruct.config import ReconstructConfig
 from gan2shape.reconstruct.presets import PRESETS
@@ -21,39 +23,54 @@ if TYPE_CHECKING:
     from gan2shape.generators import LoadedGenerator
     from gan2shape.generators.protocol import FeatureExtractor
     from gan2shape.reconstruct.pipeline import Job
+    from gan2shape.reconstruct.target import Framing
+
+SAMPLE_TRUNCATION = 0.7
+"""Of the pictures of ``--sample``, as of ``gan2shape sample``: typical ones rather than the GAN's rarest."""
 
 
 @dataclass(frozen=True)
 class Reconstruct:
     """Recover depth, normals, albedo, light and viewpoint of pictures.
 
-    Example: gan2shape reconstruct face.png -o results
+    For example:
+      $ gan2shape reconstruct face.png -o results
+      $ gan2shape reconstruct a.jpg b.jpg --mask none --seed 1
+      $ gan2shape reconstruct --sample 3 --config.optimizer.batch-size 4
     """
 
-    pictures: Positional[tuple[Path, ...]] = ()
-    """Picture files; each gets a folder of its own name."""
-    output: Annotated[Path, arg(aliases=("-o",))] = Path("results")
+    resumable: ClassVar[bool] = True
+    memory_advice: ClassVar[str] = (
+        "close other programs, or start anew with a smaller generator, --config.optimizer.batch-size or "
+        "--config.geometry.working-size-px"
+    )
+
+    pictures: Annotated[
+        Positional[tuple[Path, ...]], arg(metavar="[PICTURE ...]", help_behavior_hint="(or --sample)")
+    ] = ()
+    """Picture files (PNG, JPEG, WebP, TIFF, ...); each gets a folder of its own name."""
+    output: Annotated[Path, arg(aliases=("-o",), metavar="FOLDER")] = Path("results")
     """Folder that gets one result folder for each picture."""
-    sample: tuple[int, ...] = ()
+    sample: Annotated[tuple[int, ...], arg(metavar="SEED [SEED ...]", help_behavior_hint="(default: none)")] = ()
     """Seeds of pictures that the generator makes itself, reconstructed into sample_SEED."""
-    preset: str = "default"
-    """Preset that the settings below start from: default, paper-celeba, paper-cat, paper-car, paper-church, ..."""
-    mask: str = "auto"
+    preset: Annotated[str, arg(metavar="NAME")] = "default"
+    """Settings to start from; gan2shape info lists all."""
+    mask: Annotated[str, arg(metavar="auto|none|FILE")] = "auto"
     """The object: "auto" (a classical method), "none" (everything), or a picture that is white on the object."""
-    latent: Path | None = None
+    latent: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(optional)")] = None
     """File with the picture's latent (.safetensors, .pt); found by optimisation if not given."""
-    vgg: Path | None = None
+    vgg: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(optional)")] = None
     """File of VGG-16 weights (torchvision's) for the perceptual term; discriminator features if not given."""
-    lpips: Path | None = None
+    lpips: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(optional)")] = None
     """File of LPIPS 0.1 heads for VGG, used with --vgg; plain features if not given."""
-    download_vgg: Path | None = None
+    download_vgg: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="(optional)")] = None
     """Folder to download PyTorch's public VGG-16 weights into (528 MB) and use them, like --vgg."""
-    resume: bool = False
+    resume: FlagCreatePairsOff[bool] = False
     """Go on after the last finished step of an interrupted run, or leave a finished result as it is."""
-    dry_run: bool = False
-    """Print the resolved settings as JSON and stop."""
+    dry_run: FlagCreatePairsOff[bool] = False
+    """Print what would be done, all settings included, as JSON, and stop."""
     runtime: OmitArgPrefixes[Runtime] = field(default_factory=Runtime)
-    """Where to compute."""
+    """With what to compute."""
     config: ReconstructConfig = field(default_factory=lambda: PRESETS["default"])
     """All settings of the method; their defaults are those of --preset."""
 
@@ -63,45 +80,81 @@ class Reconstruct:
         Raises:
             UserError: nothing to do, or any mistake in a picture, mask, latent, checkpoint or folder.
         """
+        check_settings(self.config)
+        folders = self._folders()
         if self.dry_run:
-            say(json.dumps(self.config.to_dict(), indent=2))
+            say(json.dumps(self._plan(folders), indent=2))
             return
-        if not self.pictures and not self.sample:
+        if not folders:
             raise UserError("expected a picture, or --sample SEED; try: gan2shape reconstruct picture.png -o results")
-        stems = [picture.stem for picture in self.pictures]
-        twice = sorted({stem for stem in stems if stems.count(stem) > 1})
-        if twice:
-            raise UserError(f"two pictures are called {twice[0]}, and would share a result folder; rename one")
+        from gan2shape.cli.inputs import perceptual_features
+        from gan2shape.reconstruct.reconstructor import Reconstructor
+
+        loaded = self.runtime.load(self.config.projection.offset_layers)
+        features = perceptual_features(self, loaded)
+        framing = Reconstructor(loaded, self.config, features=features).framing
+        for _ in self._jobs(loaded, framing):
+            pass  # Every input is read once before the first run, so that a mistake in the last one shows at once.
+        for index, job in enumerate(self._jobs(loaded, framing), start=1):
+            place = f" ({index} of {len(folders)})" if len(folders) > 1 else ""
+            reconstruct_and_report(job, loaded, self, title=f"{job.folder.name}{place}", features=features)
+
+    def _folders(self) -> list[Path]:
+        """The result folders, of the pictures first, then of the samples.
+
+        Raises:
+            UserError: two inputs would share a folder, a seed is too large, or a latent goes with several pictures.
+        """
+        for seed in self.sample:
+            check_seed(seed, "--sample")
         if self.latent is not None and len(self.pictures) != 1:
             raise UserError(f"--latent goes with exactly one picture; got {len(self.pictures)}")
-        from gan2shape.generators import load_generator
+        names = [picture.stem for picture in self.pictures] + [f"sample_{seed}" for seed in self.sample]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise UserError(f"two inputs are called {twice[0]}, and would share a result folder; rename or drop one")
+        return [self.output / name for name in names]
 
-        device = self.runtime.torch_device()
-        loaded = load_generator(
-            self.runtime.generator, device=device, offset_layers=self.config.projection.offset_layers
-        )
-        features = perceptual_features(self, loaded)
-        for job in self._jobs(loaded):
-            reconstruct_and_report(job, loaded, self, features=features)
+    def _plan(self, folders: list[Path]) -> dict[str, Any]:
+        """What ``--dry-run`` prints."""
+        inputs = [str(picture) for picture in self.pictures] + [f"sample {seed}" for seed in self.sample]
+        return {
+            "inputs": dict(zip(inputs, map(str, folders), strict=True)),
+            "mask": self.mask,
+            **dataclasses.asdict(self.runtime),
+            "config": self.config.to_dict(),
+        }
 
-    def _jobs(self, loaded: LoadedGenerator) -> list[Job]:
-        """All jobs; every input is read before the first one starts, so that a mistake shows at once."""
-        import torch
+    def _jobs(self, loaded: LoadedGenerator, framing: Framing) -> Iterator[Job]:
+        """The jobs one by one, each read when it is wanted: many large pictures need not fit in memory together.
 
+        Raises:
+            UserError: a picture, mask or latent that cannot be used.
+        """
+        from gan2shape.cli.inputs import fixed_masker, read_latent
         from gan2shape.io.images import read_image
         from gan2shape.reconstruct.pipeline import Job, check_latent
 
-        masker = masker_named(self.mask)
         latent = None if self.latent is None else check_latent(read_latent(self.latent), loaded)
         size = loaded.generator.resolution
-        jobs = [Job(read_image(file, size=size), self.output / file.stem, masker, latent) for file in self.pictures]
-        for seed in self.sample:
-            rng = torch.Generator(loaded.w_mean.device).manual_seed(seed)
-            own = loaded.sample_latents(1, rng=rng, truncation=0.7)
-            with torch.no_grad():
-                picture = loaded.generator.synthesize(own).clamp(-1, 1)
-            jobs.append(Job(picture, self.output / f"sample_{seed}", masker, own))
-        return jobs
+        sources: list[Path | int] = [*self.pictures, *self.sample]
+        for source, folder in zip(sources, self._folders(), strict=True):
+            if isinstance(source, int):
+                picture, own = drawn_picture(loaded, source)
+                yield Job(picture, folder, fixed_masker(self.mask, picture, framing, source), own)
+            else:
+                picture = read_image(source, size=size)
+                yield Job(picture, folder, fixed_masker(self.mask, picture, framing, source), latent)
+
+
+def drawn_picture(loaded: LoadedGenerator, seed: int) -> tuple[Tensor, Tensor]:
+    """A picture (1, 3, R, R), signed, that the generator makes itself, and its latent (1, latent_dim)."""
+    import torch
+
+    rng = torch.Generator(loaded.w_mean.device).manual_seed(seed)
+    latent = loaded.sample_latents(1, rng=rng, truncation=SAMPLE_TRUNCATION)
+    with torch.no_grad():
+        return loaded.generator.synthesize(latent).clamp(-1, 1), latent
 
 
 def preset_of(arguments: Sequence[str]) -> ReconstructConfig:
@@ -121,60 +174,18 @@ def preset_of(arguments: Sequence[str]) -> ReconstructConfig:
     return PRESETS[name]
 
 
-def masker_named(name: str) -> Callable[[Tensor], Tensor]:
-    """The masker that ``--mask`` names: "auto", "none", or a file."""
-    from gan2shape.priors.masks import auto_mask, no_mask, read_mask
-
-    if name == "auto":
-        return auto_mask
-    if name == "none":
-        return no_mask
-    return lambda image: read_mask(name, image.shape[-1]).to(image)
-
-
-def read_latent(file: Path) -> Tensor:
-    """The one tensor of a file, or the one called "latent".
-
-    Raises:
-        CheckpointError: no such file, or none that can be read as data.
-        UserError: several tensors, none of them called "latent".
-    """
-    from gan2shape.io.checkpoints import read_tensors
-
-    tensors = read_tensors(file)
-    if "latent" not in tensors and len(tensors) != 1:
-        raise UserError(f"{file}: expected one tensor, or one called latent; got {', '.join(sorted(tensors)[:5])}")
-    return tensors["latent"] if "latent" in tensors else next(iter(tensors.values()))
-
-
-def perceptual_features(verb: Reconstruct, loaded: LoadedGenerator) -> FeatureExtractor | None:
-    """VGG-16 features if a file was named; else None, which means the discriminator's.
-
-    Raises:
-        UserError: the preset or the generator needs VGG and no file was named.
-    """
-    if verb.vgg is not None or verb.download_vgg is not None:
-        from gan2shape.networks.vgg import download_vgg_weights, load_vgg
-
-        file = verb.vgg or download_vgg_weights(verb.download_vgg)
-        return load_vgg(file, verb.lpips).to(loaded.w_mean.device).eval().requires_grad_(False)
-    if verb.config.objective.features == "vgg" or loaded.features is None:
-        raise UserError(
-            f"{loaded.name} has no discriminator, or the settings ask for VGG features: name a file of VGG-16 and "
-            "LPIPS weights with --vgg, or a folder with --download-vgg"
-        )
-    return None
-
-
 def reconstruct_and_report(
-    job: Job, loaded: LoadedGenerator, verb: Reconstruct, *, features: FeatureExtractor | None = None
+    job: Job, loaded: LoadedGenerator, verb: Reconstruct, *, title: str, features: FeatureExtractor | None = None
 ) -> None:
     """Run one job with progress bars, and say where its result is."""
+    import torch
+
     from gan2shape.cli.progress import ProgressBars
     from gan2shape.reconstruct.pipeline import reconstruct_job
 
-    title = f"{job.folder.name}: preset {verb.config.name} on {loaded.w_mean.device.type}, seed {verb.runtime.seed}"
-    with ProgressBars(title) as bars:
+    device = loaded.w_mean.device.type
+    where = f"cpu, {torch.get_num_threads()} threads" if device == "cpu" else device
+    with ProgressBars(f"{title}: preset {verb.config.name}, seed {verb.runtime.seed}, on {where}") as bars:
         result = reconstruct_job(
             job,
             loaded,

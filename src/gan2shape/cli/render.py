@@ -2,49 +2,73 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from tyro.conf import OmitArgPrefixes, Positional, arg
+from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 
-from gan2shape.cli.runtime import Runtime, say
+from gan2shape.cli.runtime import Compute, say
 from gan2shape.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from gan2shape.cli.saved import Saved
-    from gan2shape.render import Lighting, Pose
+
+_MOST_VIEWS = 10_000
+
+
+@dataclass(frozen=True)
+class View:
+    """One picture to render: angles in degrees, and the x of a new light's direction (None keeps the light)."""
+
+    yaw: float
+    pitch: float
+    light_x: float | None
+
+    @property
+    def name(self) -> str:
+        """File name without its ending, different for every view."""
+        light = "" if self.light_x is None else f"_light{self.light_x:+g}"
+        return f"yaw{self.yaw:+g}_pitch{self.pitch:+g}{light}"
 
 
 @dataclass(frozen=True)
 class Render:
     """Show a saved result from new viewpoints and under new lights, one picture for each yaw, pitch and light.
 
-    Example: gan2shape render results/face --yaw -30 0 30 --light-x -1 1 -o views
+    For example:
+      $ gan2shape render results/face --yaw -30 0 30 -o views
+      $ gan2shape render results/face --light-x -1 1 --gan
     """
 
-    result: Positional[Path]
+    result: Annotated[Positional[Path], arg(metavar="RESULT")]
     """Result folder, as reconstruct wrote it."""
-    output: Annotated[Path, arg(aliases=("-o",))] = Path("views")
+    output: Annotated[Path, arg(aliases=("-o",), metavar="FOLDER")] = Path("views")
     """Folder for the pictures."""
-    yaw: tuple[float, ...] = (0.0,)
-    """Yaws of the canonical object, in degrees."""
-    pitch: tuple[float, ...] = (0.0,)
-    """Pitches of the canonical object, in degrees."""
-    light_x: tuple[float, ...] = ()
-    """Light directions x (before normalisation with z = 1; positive lights surfaces facing left); none keeps the light."""
-    light_y: float = 0.0
-    """Light direction y (positive lights surfaces facing up)."""
+    yaw: Annotated[tuple[float, ...], arg(metavar="DEG [DEG ...]")] = (0.0,)
+    """Yaws of the canonical object, in degrees; positive turns near points to the left."""
+    pitch: Annotated[tuple[float, ...], arg(metavar="DEG [DEG ...]")] = (0.0,)
+    """Pitches of the canonical object, in degrees; positive turns near points down."""
+    light_x: Annotated[
+        tuple[float, ...], arg(metavar="X [X ...]", help_behavior_hint="(default: the light as it is)")
+    ] = ()
+    """Light directions (x, y, 1), before normalising: x; positive lights surfaces that face left."""
+    light_y: Annotated[float, arg(metavar="Y")] = 0.0
+    """Light directions (x, y, 1), before normalising: y; positive lights surfaces that face up."""
     strength: float = 0.3
-    """How much the new light adds to the diffuse term; 0.6 times as much is taken from the ambient one."""
-    size: int = 256
-    """Side of the pictures, in pixels."""
-    gan: bool = False
-    """Let the GAN paint the views (at the generator's own size), as photo-realistic as it can."""
-    runtime: OmitArgPrefixes[Runtime] = field(default_factory=Runtime)
-    """Where to compute; --generator must be the one that the result was made with."""
+    """How much the new light adds to the diffuse term (a fraction of full light); 0.6 of it leaves the ambient term."""
+    size: Annotated[int, arg(metavar="PX")] = 256
+    """Side of the pictures, in pixels; with --gan it is the result's own working size."""
+    gan: FlagCreatePairsOff[bool] = False
+    """Let the GAN paint the views, as photo-realistic as it can."""
+    generator: Annotated[str, arg(metavar="SOURCE")] = "bundled"
+    """With --gan: the GAN that the result was made with, "bundled" or a checkpoint file."""
+    compute: OmitArgPrefixes[Compute] = field(default_factory=Compute)
+    """Where to compute."""
 
     def run(self) -> None:
         """Write the pictures.
@@ -52,86 +76,95 @@ class Render:
         Raises:
             UserError: not a result folder, no view, or another generator than the result's.
         """
+        from gan2shape.cli.progress import tracked
         from gan2shape.cli.saved import load_saved
         from gan2shape.io.files import FolderLock
         from gan2shape.io.images import write_image
 
+        views = self._views()
+        self.compute.torch_device()
+        saved = load_saved(self.result)
+        images = self._painted(saved, views) if self.gan else self._plain(saved, views)
+        with FolderLock(self.output):
+            for view, image in zip(views, tracked(images, "views", total=len(views)), strict=True):
+                write_image(self.output / f"{view.name}.png", image)
+        say(f"{len(views)} pictures: {self.output}")
+
+    def _views(self) -> list[View]:
+        """All pictures to make.
+
+        Raises:
+            UserError: a number that is not possible.
+        """
         if not self.yaw or not self.pitch:
             raise UserError("expected at least one --yaw and one --pitch, in degrees")
+        for flag, values, most in (("--yaw", self.yaw, 180), ("--pitch", self.pitch, 180)):
+            for value in values:
+                if not -most <= value <= most:
+                    raise UserError(f"{flag} must be from -{most} to {most} degrees; got {value}")
+        for value in (*self.light_x, self.light_y, self.strength):
+            if not math.isfinite(value):
+                raise UserError(f"--light-x, --light-y and --strength must be finite numbers; got {value}")
         if not 16 <= self.size <= 4096:
             raise UserError(f"--size must be from 16 to 4096 pixels; got {self.size}")
-        device = self.runtime.torch_device()
-        saved = load_saved(self.result)
-        names, poses, lights = self._views(saved)
-        images = self._painted(saved, poses, lights) if self.gan else self._plain(saved, poses, lights)
-        with FolderLock(self.output):
-            for name, image in zip(names, images.to(device).cpu(), strict=True):
-                write_image(self.output / f"{name}.png", image)
-        say(f"{len(names)} pictures: {self.output}")
+        lights: tuple[float | None, ...] = self.light_x or (None,)
+        views = [View(yaw, pitch, x) for yaw in self.yaw for pitch in self.pitch for x in lights]
+        if len(views) > _MOST_VIEWS:
+            raise UserError(f"expected at most {_MOST_VIEWS} pictures; got {len(views)}")
+        return list({view.name: view for view in views}.values())
 
-    def _views(self, saved: Saved) -> tuple[list[str], Pose, Lighting]:
-        """Name, pose and light of every picture."""
-        import math
-
-        import torch
-
+    def _texture(self, saved: Saved, view: View) -> Tensor:
+        """The canonical picture (1, 3, S, S) under the view's light, signed."""
         from gan2shape.export.views import Relight, relit
-        from gan2shape.render import Pose
-
-        own = saved.result.scene.lighting
-        lights = [None, *()] if not self.light_x else list(self.light_x)
-        names, angles, chosen = [], [], []
-        for yaw in self.yaw:
-            for pitch in self.pitch:
-                for x in lights:
-                    names.append(f"yaw{yaw:+06.1f}_pitch{pitch:+06.1f}" + ("" if x is None else f"_light{x:+05.2f}"))
-                    angles.append([math.radians(pitch), math.radians(yaw), 0.0])
-                    chosen.append(own if x is None else relit(own, (Relight(self.strength, x, self.light_y),)))
-        stack = {name: torch.cat([getattr(light, name) for light in chosen]) for name in ("ambient", "diffuse", "direction")}
-        return names, Pose.from_euler(torch.tensor(angles), torch.zeros(len(angles), 3)), type(own)(**stack)
-
-    def _plain(self, saved: Saved, poses: Pose, lights: Lighting) -> Tensor:
-        """Textured renderings of the cut surface before white, (N, 3, size, size)."""
-        import torch
-
-        from gan2shape.export.surface import render_surface
         from gan2shape.render import shade
 
-        camera = saved.result.camera
-        normals = saved.result.scene.normals(camera)
-        pictures = []
-        for index in range(poses.batch):
-            texture = shade(saved.result.scene.albedo, normals, lights[index]).clamp(-1, 1)
-            colours = saved.surface.pick(texture)[None]
-            pictures.append(
-                render_surface(saved.surface, colours, poses[index], camera.resized(self.size), supersample=2)
-            )
-        return torch.cat(pictures)
+        scene, camera = saved.result.scene, saved.result.camera
+        light = scene.lighting
+        if view.light_x is not None:
+            light = relit(light, (Relight(self.strength, view.light_x, self.light_y),))
+        return shade(scene.albedo, scene.normals(camera), light).clamp(-1, 1)
 
-    def _painted(self, saved: Saved, poses: Pose, lights: Lighting) -> Tensor:
-        """The GAN's pictures of crude renderings, (N, 3, S, S)."""
-        import torch
+    def _plain(self, saved: Saved, views: list[View]) -> Iterator[Tensor]:
+        """Renderings of the cut surface before white, (3, size, size)."""
+        from gan2shape.export.surface import render_surface
+        from gan2shape.export.views import Turn, turn_poses
 
-        from gan2shape.render import reproject, shade
+        camera = saved.result.camera.resized(self.size)
+        for view in views:
+            colours = saved.surface.pick(self._texture(saved, view))[None]
+            pose = turn_poses((Turn(view.yaw, view.pitch),), saved.result.scene.depth)
+            yield render_surface(saved.surface, colours, pose, camera, supersample=2)[0]
+
+    def _painted(self, saved: Saved, views: list[View]) -> Iterator[Tensor]:
+        """The GAN's pictures of crude renderings, (3, S, S)."""
+        from gan2shape.export.views import Turn, turn_poses
+        from gan2shape.generators import load_generator
+        from gan2shape.reconstruct.pipeline import gan_projection
+        from gan2shape.render import reproject
 
         scene, camera = saved.result.scene, saved.result.camera
-        loaded = self.runtime.load(saved.config.projection.offset_layers)
-        project = projection(saved, loaded)
-        texture = torch.cat([shade(scene.albedo, scene.normals(camera), lights[i]) for i in range(poses.batch)])
-        crude = reproject(texture, scene.depth, poses, camera, depth_range=saved.depth_range).image
-        return project(crude.clamp(-1, 1))
+        tail = saved.config.projection.offset_layers
+        loaded = load_generator(self.generator, device=self.compute.torch_device(), offset_layers=tail)
+        check_same_generator(saved, loaded.sha256)
+        project = gan_projection(saved.result, loaded, saved.config)
+        for view in views:
+            pose = turn_poses((Turn(view.yaw, view.pitch),), scene.depth)
+            crude = reproject(self._texture(saved, view), scene.depth, pose, camera, depth_range=saved.depth_range)
+            yield project(crude.image.clamp(-1, 1))[0].cpu()
 
 
-def projection(saved: Saved, loaded):  # type: ignore[no-untyped-def]
-    """The GAN projection of a saved result.
+def check_same_generator(saved: Saved, sha256: str) -> None:
+    """Refuse another generator than the one that made the result.
 
     Raises:
-        UserError: the generator is not the one that made the result.
+        UserError: it is another one.
     """
-    from gan2shape.reconstruct.pipeline import gan_projection
-
-    if loaded.sha256 != saved.result.generator.sha256:
-        raise UserError(
-            f"the result was made with the generator {saved.result.generator.name}; name its file with --generator"
+    record = saved.result.generator
+    if sha256 != record.sha256:
+        advice = (
+            "leave --generator out (if that is what you did, another version of gan2shape made the result: "
+            "reconstruct again)"
+            if record.name == "bundled"
+            else "name its file with --generator"
         )
-    return gan_projection(saved.result, loaded, saved.config)
+        raise UserError(f"the result was made with the generator {record.name}, this is another one; {advice}")

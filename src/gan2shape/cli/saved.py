@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from torch import Tensor
+import torch
+from torch import Tensor
 
-    from gan2shape.export.surface import Surface
-    from gan2shape.reconstruct.config import ReconstructConfig
-    from gan2shape.render import DepthRange
-    from gan2shape.result import ReconstructionResult
+from gan2shape.errors import InputError
+from gan2shape.export.surface import Surface, canonical_mask, cut_surface
+from gan2shape.reconstruct.config import ReconstructConfig, config_from_dict
+from gan2shape.render import DepthRange
+from gan2shape.result import ReconstructionResult
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,24 +27,22 @@ class Saved:
     texture: Tensor
 
 
+@torch.no_grad()
 def load_saved(folder: Path) -> Saved:
-    """Load a result folder.
+    """Load a result folder, on the CPU.
 
     Raises:
         InputError: it is none, or damaged.
     """
-    from gan2shape.errors import InputError
-    from gan2shape.export.surface import canonical_mask, cut_surface
-    from gan2shape.reconstruct.config import config_from_dict
-    from gan2shape.render import DepthRange
-    from gan2shape.result import ReconstructionResult
-
     result = ReconstructionResult.load(folder)
     try:
         config = config_from_dict(result.config)
+        geometry = config.geometry
+        limits = DepthRange(
+            geometry.near, geometry.far, border_columns=geometry.border_columns, border_weight=geometry.border_weight
+        )
     except (TypeError, ValueError) as error:
-        raise InputError(f"{folder / 'config.json'}: {error}") from None
-    limits = DepthRange(config.geometry.near, config.geometry.far)
+        raise InputError(f"{folder / 'config.json'}: {error}; reconstruct again") from None
     mask = canonical_mask(result.scene, result.mask, result.camera)
     surface = cut_surface(result.scene.depth, mask, result.camera, depth_extent=limits.far - limits.near)
     return Saved(result, config, limits, mask, surface, result.scene.texture(result.camera).clamp(-1, 1))

@@ -1,0 +1,72 @@
+"""What ``reconstruct`` reads beside the pictures: masks, latents, weights of the perceptual term."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from gan2shape.errors import InputError, UserError
+from gan2shape.generators import LoadedGenerator
+from gan2shape.generators.protocol import FeatureExtractor
+from gan2shape.io.checkpoints import read_tensors
+from gan2shape.priors.masks import auto_mask, no_mask, read_mask
+from gan2shape.reconstruct.target import Framing
+
+if TYPE_CHECKING:
+    from gan2shape.cli.reconstruct import Reconstruct
+
+
+def fixed_masker(name: str, picture: Tensor, framing: Framing, source: Path | int) -> Callable[[Tensor], Tensor]:
+    """The mask of one picture (1, 3, R, R) by ``--mask``: "auto", "none", or a file. It is found at once.
+
+    Raises:
+        UserError: no mask can be had; the message names the picture, ``source``, a file or a sample's seed.
+    """
+    if name == "none":
+        return no_mask
+    working = framing.to_working(picture)
+    try:
+        mask = auto_mask(working) if name == "auto" else read_mask(name, working.shape[-1])
+    except InputError as error:
+        if name != "auto":
+            raise
+        where = f"sample {source}" if isinstance(source, int) else source
+        raise InputError(f"{where}: {error} (--mask FILE or --mask none)") from None
+    return lambda image: mask.to(image)
+
+
+def read_latent(file: Path) -> Tensor:
+    """The one tensor of a file, or the one called "latent".
+
+    Raises:
+        CheckpointError: no such file, or none that can be read as data.
+        UserError: several tensors, none of them called "latent".
+    """
+    tensors = read_tensors(file)
+    if "latent" not in tensors and len(tensors) != 1:
+        raise UserError(f"{file}: expected one tensor, or one called latent; got {', '.join(sorted(tensors)[:5])}")
+    return tensors["latent"] if "latent" in tensors else next(iter(tensors.values()))
+
+
+def perceptual_features(verb: Reconstruct, loaded: LoadedGenerator) -> FeatureExtractor | None:
+    """VGG-16 features if a file was named; else None, which means the discriminator's.
+
+    Raises:
+        UserError: the preset or the generator needs VGG and no file was named, or heads without VGG.
+    """
+    if verb.vgg is not None or verb.download_vgg is not None:
+        from gan2shape.networks.vgg import download_vgg_weights, load_vgg
+
+        file = verb.vgg or download_vgg_weights(verb.download_vgg or Path())
+        return load_vgg(file, verb.lpips).to(loaded.w_mean.device).eval().requires_grad_(False)
+    if verb.lpips is not None:
+        raise UserError("--lpips goes with --vgg or --download-vgg")
+    if verb.config.objective.features == "vgg" or loaded.features is None:
+        raise UserError(
+            f"{loaded.name} has no discriminator, or the settings ask for VGG features: name a file of VGG-16 and "
+            "LPIPS weights with --vgg, or a folder with --download-vgg"
+        )
+    return None

@@ -1,0 +1,102 @@
+"""From arguments to a verb: tyro does the work, and its boxes of errors become one line."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import io
+import re
+import sys
+from typing import Annotated, Any, Union
+
+import tyro
+
+from gan2shape.cli.demo import Demo
+from gan2shape.cli.evaluate import Evaluate
+from gan2shape.cli.export import Export
+from gan2shape.cli.info import Info
+from gan2shape.cli.reconstruct import Reconstruct, preset_of
+from gan2shape.cli.render import Render
+from gan2shape.cli.sample import Sample
+from gan2shape.errors import UserError
+
+VERBS = {
+    "demo": Demo,
+    "reconstruct": Reconstruct,
+    "sample": Sample,
+    "render": Render,
+    "export": Export,
+    "evaluate": Evaluate,
+    "info": Info,
+}
+
+# tyro keeps a line break before a line that does not begin with a letter.
+_DESCRIPTION = """One picture and a 2D GAN in, the object in 3D out.
+  $ gan2shape demo                                  a bundled picture, in a few minutes
+  $ gan2shape reconstruct picture.png -o results    your own
+  $ gan2shape VERB --help                           flags and examples of a verb
+  $ gan2shape --version"""
+
+_PLAINER = {
+    r"invalid literal for int\(\) with base \d+: ": "expected a whole number; got ",
+    r"could not convert string to float: ": "expected a number; got ",
+}
+
+
+def parse(arguments: list[str]) -> Any:
+    """The verb, a frozen dataclass with ``run``, that the arguments describe.
+
+    Raises:
+        UserError: arguments that no verb understands.
+        SystemExit: status 0 after ``--help``.
+    """
+    name, *rest = arguments
+    if name not in VERBS:
+        if not name.startswith("-"):
+            raise UserError(f"no verb {name!r}; choose one of {', '.join(VERBS)}; see gan2shape --help")
+        return _quietly("gan2shape", Union[_all_verbs()], args=arguments, description=_DESCRIPTION)  # noqa: UP007
+    kind = VERBS[name]
+    defaults = {"default": Reconstruct(config=preset_of(rest))} if kind is Reconstruct else {}
+    return _quietly(f"gan2shape {name}", kind, args=rest, description=inspect.getdoc(kind), **defaults)
+
+
+def one_line(boxes: str) -> str:
+    """The gist of tyro's boxed error: its first section, and the flags that it proposes instead."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", boxes)
+    sections: list[list[str]] = [[]]
+    for line in plain.splitlines():
+        if line.startswith(("╭", "╰")):
+            continue
+        text = line.strip("│ \t")
+        if text and not text.strip("─"):
+            sections.append([])
+        elif text:
+            sections[-1].append(text)
+    gist = " ".join(sections[0]).rstrip(".;:")
+    for pattern, words in _PLAINER.items():
+        gist = re.sub(pattern, words, gist)
+    proposals = [text.split()[0].rstrip(",") for section in sections[1:] for text in section if text.startswith("--")]
+    if gist.startswith("Unrecognized") and proposals:
+        gist += f"; perhaps you meant {' or '.join(dict.fromkeys(proposals[:2]))}"
+    return gist or "these arguments are not understood"
+
+
+def _all_verbs() -> Any:
+    """The verbs with the first sentence of their descriptions."""
+    return tuple(
+        Annotated[kind, tyro.conf.subcommand(name, description=(inspect.getdoc(kind) or "").partition("\n")[0])]
+        for name, kind in VERBS.items()
+    )
+
+
+def _quietly(program: str, kind: Any, **options: Any) -> Any:
+    """``tyro.cli`` with its errors as `UserError`."""
+    boxes = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(boxes):
+            return tyro.cli(kind, prog=program, **options)
+    except SystemExit as end:
+        if end.code:
+            raise UserError(f"{one_line(boxes.getvalue())}; see {program} --help") from None
+        sys.stderr.write(boxes.getvalue())
+        raise
