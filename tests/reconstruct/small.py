@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -11,12 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gan2shape.generators import LoadedGenerator, load_generator
+from gan2shape.generators.offsets import DirectOffset
 from gan2shape.networks import FactorNetworks, NetworkConfig
 from gan2shape.priors import LightingPrior, PosePrior
 from gan2shape.reconstruct.config import Geometry, Inversion, Optimizer, ReconstructConfig, Stage
 from gan2shape.reconstruct.step2_projection import ProjectedSamples
 from gan2shape.reconstruct.target import Target
 from gan2shape.render import Camera, DepthRange, Lighting, Pose, Scene, render
+from gan2shape.render.units import lighting_from_units, lighting_to_units, pose_from_units, pose_to_units
 from tests.generators import common_layout
 
 SIZE = 32
@@ -35,7 +37,7 @@ TINY = ReconstructConfig(
 
 def small_generator(folder: Path, resolution: int = 32, *, discriminator: bool = True) -> LoadedGenerator:
     """A random StyleGAN2 checkpoint of the common layout, written and loaded."""
-    channels = {side: 4 for side in common_layout.sides(resolution)}
+    channels = dict.fromkeys(common_layout.sides(resolution), 4)
     parts = {"g_ema": common_layout.generator_state(channels, z_dim=6, w_dim=6, layers=3)}
     if discriminator:
         parts["d"] = common_layout.discriminator_state(channels)
@@ -82,8 +84,8 @@ def grey_levels(images: Tensor) -> Sequence[Tensor]:
     """A feature extractor without weights: the picture, its slopes, and the same at half the size."""
     maps = []
     for level in (images, F.avg_pool2d(images, 2)):
-        across, down = level.diff(dim=3)[:, :, :-1], level.diff(dim=2)[:, :, :, :-1]
-        maps.append(torch.cat([level[:, :, :-1, :-1], 4 * across, 4 * down, torch.ones_like(across)], dim=1))
+        across, down = level - level.roll(1, 3), level - level.roll(1, 2)
+        maps.append(torch.cat([level, 4 * across, 4 * down, torch.ones_like(across)], dim=1))
     return maps
 
 
@@ -115,6 +117,26 @@ def known_target(scene: Scene, camera: Camera = CAMERA) -> Target:
     """The true object seen from the front; its mask is where it stands before the background."""
     image = render(scene, camera).image
     return Target(image, torch.zeros(1, 1), (scene.depth < 1.035).float())
+
+
+@dataclass(frozen=True, eq=False)
+class RendererGan:
+    """A generator whose pictures are renderings of a known object; its latent is pose (6) and light (4) in units."""
+
+    scene: Scene
+    resolution: int = SIZE
+    latent_dim: int = 10
+
+    def synthesize(self, w: Tensor) -> Tensor:
+        """Latents (B, 10) to pictures (B, 3, 32, 32)."""
+        seen = render(self.scene.with_(pose=pose_from_units(w[:, :6]), lighting=lighting_from_units(w[:, 6:])), CAMERA)
+        return seen.image * seen.mask
+
+
+def renderer_gan(scene: Scene) -> LoadedGenerator:
+    """`RendererGan` with everything that a reconstruction asks of a GAN; the mean latent is the scene's own."""
+    own = torch.cat([pose_to_units(scene.pose), lighting_to_units(scene.lighting)], dim=1)
+    return LoadedGenerator(RendererGan(scene), DirectOffset(10), grey_levels, own[0], "renderer", "0" * 64)
 
 
 def with_two_iterations(config: ReconstructConfig) -> ReconstructConfig:

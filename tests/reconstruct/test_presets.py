@@ -1,0 +1,85 @@
+"""Presets: the published numbers, and two iterations of every step of every preset on a small random GAN."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from gan2shape.generators import LoadedGenerator
+from gan2shape.reconstruct import PRESETS, Reconstructor
+from gan2shape.reconstruct.watch import Event, IterationDone
+from tests.reconstruct.small import NETWORKS, small_generator, small_target, with_two_iterations
+
+# GAN2Shape's public configurations: pictures' side, iterations of the first stage and of the later ones, stages, batch.
+PUBLISHED = {
+    "paper-celeba": (128, (600, 600, 400), (200, 500, 300), 4, 16),
+    "paper-cat": (128, (600, 600, 400), (200, 500, 300), 4, 16),
+    "paper-car": (128, (700, 700, 600), (200, 500, 400), 4, 8),
+    "paper-church": (128, (700, 700, 600), (200, 500, 400), 4, 8),
+    "paper-synface": (64, (500, 500, 200), (500, 500, 200), 1, 16),
+    "paper-celeba-pretrain": (128, (1500, 1500, 1500), (700, 1000, 1000), 4, 8),
+    "paper-cat-pretrain": (128, (1500, 1500, 1500), (700, 1000, 1000), 4, 8),
+    "paper-synface-pretrain": (64, (1500, 1500, 1500), (700, 1000, 1000), 8, 12),
+}
+
+
+def test_every_published_preset_is_there() -> None:
+    assert set(PUBLISHED) | {"default"} <= set(PRESETS)
+    assert all(name == preset.name for name, preset in PRESETS.items())
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_published_schedule(name: str) -> None:
+    side, first, later, stages, batch = PUBLISHED[name]
+    config = PRESETS[name]
+    assert config.geometry.working_size_px == side
+    assert len(config.stages) == stages
+    schedules = [(stage.albedo, stage.project, stage.refine) for stage in config.stages]
+    assert schedules == [first, *[later] * (stages - 1)]
+    assert config.optimizer.batch_size == batch
+    assert config.optimizer.refine_learning_rate == 1e-4
+    assert config.optimizer.weight_decay == 5e-4
+    assert all(stage.warmup == 0 for stage in config.stages), "the paper has no warm-up"
+
+
+def test_what_the_method_says_of_categories() -> None:
+    celeba, cat, car, church = (PRESETS[f"paper-{name}"] for name in ("celeba", "cat", "car", "church"))
+    assert (celeba.pose.yaw_scale, cat.pose.yaw_scale, car.pose.yaw_scale) == (1.2, 1.2, 1.0)
+    assert (celeba.yaw_limit_deg, car.yaw_limit_deg, church.yaw_limit_deg) == (70, 45, 45)
+    assert (church.prior.far, car.prior.far) == (1.0, 1.02)
+    assert car.objective.use_mask
+    assert church.objective.use_mask
+    assert not celeba.objective.use_mask
+    assert [stage.mirror_refine for stage in cat.stages] == [True, False, False, False]
+    assert not any(stage.mirror_refine or stage.mirror_albedo for stage in car.stages + church.stages)
+    pretraining = PRESETS["paper-celeba-pretrain"].stages
+    assert all(stage.mirror_refine for stage in pretraining)
+    assert [stage.mirror_albedo for stage in pretraining] == [False, True, True, True]
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedGenerator:
+    return small_generator(tmp_path_factory.mktemp("generator"), resolution=64)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_two_iterations_of_every_step(name: str, loaded: LoadedGenerator) -> None:
+    """A smoke test: at the preset's own size, every step runs, in the method's order, and the scene is finite."""
+    config = dataclasses.replace(with_two_iterations(PRESETS[name]), networks=NETWORKS)
+    assert len(set(config.stages[1:])) <= 1, "later stages are alike; one of them is enough"
+    config = dataclasses.replace(config, stages=config.stages[:2])
+    events: list[Event] = []
+    target = small_target(loaded, size=config.geometry.working_size_px)
+    result = Reconstructor(loaded, config)(target, on_event=events.append)
+    expected = [("shape prior", 2)]
+    for index, stage in enumerate(config.stages, start=1):
+        steps = ["albedo", "encoder", "projection"] + ["pose and light"] * (stage.warmup > 0) + ["shape"]
+        expected += [(f"stage {index}: {step}", 2) for step in steps]
+    done = [event.name for event in events if isinstance(event, IterationDone)]
+    assert done == [step for step, count in expected for _ in range(count)]
+    assert not result.warnings
+    scene = result.scene
+    for values in (scene.depth, scene.albedo, scene.pose.rotation, scene.lighting.direction):
+        assert bool(torch.isfinite(values).all())
