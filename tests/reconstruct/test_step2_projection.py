@@ -223,7 +223,9 @@ def test_the_loss_of_the_encoder_is_masked_l1_features_and_squared_offset() -> N
     projector, records = affine_projector(True), list[Record]()
     target = affine_target()
     pseudo = sampler(disc())(bumpy_scene(), 2, rng=seeded(2))
-    images, offset = (value.detach().double() for value in projector(pseudo.images, target, projector.own_picture(target)))
+    images, offset = (
+        value.detach().double() for value in projector(pseudo.images, target, projector.own_picture(target))
+    )
     wanted, mask = pseudo.images.double(), pseudo.masks.double()
     l1 = float(((images - wanted).abs() * mask).sum() / (3 * mask.sum()))
     distance = 0.0

@@ -176,11 +176,11 @@ def score(nets: FactorNetworks, target: Target, truth: Scene) -> tuple[float, fl
 
 
 def test_true_pictures_turn_the_ellipsoid_into_the_object() -> None:
-    start, end = shape_from_true_pictures(refinement=120, seed=0, preparation=80)
+    start, end = shape_from_true_pictures(refinement=150, seed=0, preparation=80)
     assert start[0] > 1.05, "the ellipsoid must not be the answer already"
     assert start[1] > 16
-    assert end[0] < 0.8, "measured 0.6 to 0.75"
-    assert end[1] < 11, "measured 7 to 9"
+    assert end[0] < 0.8
+    assert end[1] < 10
 
 
 @pytest.mark.slow
@@ -188,5 +188,5 @@ def test_true_pictures_turn_the_ellipsoid_into_the_object() -> None:
 def test_more_iterations_come_closer_for_every_seed(seed: int) -> None:
     start, end = shape_from_true_pictures(refinement=400, seed=seed, preparation=150)
     assert start[0] > 1.05
-    assert end[0] < 0.45
-    assert end[1] < 6.5
+    assert end[0] < 0.3
+    assert end[1] < 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,19 +39,27 @@ def read_truth(file: Path) -> Truth:
         InputError: no such file, damaged, keys missing, sizes that do not fit, or numbers that cannot be depths.
     """
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        archive = np.load(file, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise ValueError("it is a single array")
+        with archive:
             missing = sorted({"depth", "mask"} - set(archive.files))
             if missing:
                 raise InputError(f"{file}: expected the keys depth and mask; {missing[0]} is missing")
-            depth, mask = archive["depth"], archive["mask"]
+            depth, mask = _real(archive["depth"]), _real(archive["mask"])
     except FileNotFoundError:
         raise InputError(f"{file}: expected a truth file (.npz); got no such file") from None
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{file}: expected a truth file (.npz); it cannot be read ({error})") from None
     if depth.ndim != 3 or depth.shape[1] != depth.shape[2] or mask.shape != depth.shape:
         raise InputError(f"{file}: expected depth and mask (N, S, S) alike; got {depth.shape} and {mask.shape}")
+    if len(depth) == 0:
+        raise InputError(f"{file}: expected depth and mask of pictures; got no picture")
     if not np.isfinite(depth).all() or (depth[mask > 0] <= 0).any():
         raise InputError(f"{file}: expected positive depth on the whole mask; got NaN, infinity or 0")
+    empty = np.flatnonzero(~(mask > 0).any((1, 2)))
+    if len(empty):
+        raise InputError(f"{file}: expected an object in every mask; the mask of picture {empty[0]} is empty")
     return Truth(
         torch.from_numpy(depth.astype(np.float32))[:, None], torch.from_numpy((mask > 0).astype(np.float32))[:, None]
     )
@@ -89,11 +98,11 @@ def read_depth(folder: Path, size: int) -> tuple[Tensor, Tensor]:
     """Input-view depth (1, 1, S, S) and hits (1, 1, S, S) of a result folder; the depth is finite everywhere.
 
     Raises:
-        InputError: damaged, or another size than the truth's.
+        InputError: damaged, another size than the truth's, or numbers that cannot be depths.
     """
     file = folder / "depth.npy"
     try:
-        depth = torch.from_numpy(np.load(file, allow_pickle=False).astype(np.float32))[None, None]
+        depth = torch.from_numpy(_real(np.load(file, allow_pickle=False)).astype(np.float32))[None, None]
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{file}: expected a depth map; it cannot be read ({error})") from None
     if depth.shape[2:] != (size, size):
@@ -101,4 +110,17 @@ def read_depth(folder: Path, size: int) -> tuple[Tensor, Tensor]:
     hit = torch.isfinite(depth)
     if not bool(hit.any()):
         raise InputError(f"{file}: expected a depth map; no pixel holds a finite depth")
+    if bool((depth[hit] <= 0).any()):
+        raise InputError(f"{file}: expected positive depths in scene units; got {float(depth[hit].min()):g}")
     return torch.where(hit, depth, depth[hit].max()), hit.float()
+
+
+def _real(values: object) -> np.ndarray:
+    """The array, if it holds real numbers.
+
+    Raises:
+        ValueError: several arrays, texts, complex numbers or the like.
+    """
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "biuf":
+        raise ValueError(f"expected an array of real numbers; got {getattr(values, 'dtype', 'several arrays')}")
+    return values
