@@ -65,13 +65,14 @@ def one_line(boxes: str) -> str:
     plain = re.sub(r"\x1b\[[0-9;]*m", "", boxes)
     sections: list[list[str]] = [[]]
     for line in plain.splitlines():
-        if line.startswith(("╭", "╰")):
-            continue
         text = line.strip("│ \t")
-        if text and not text.strip("─"):
+        if text and not text.strip("─-"):
             sections.append([])
-        elif text:
+        elif text and not text.startswith(("╭", "╰")):
             sections[-1].append(text)
+    if "╭" not in plain:
+        # Where standard output is no UTF-8, tyro draws rules only, one of them below the title.
+        sections = sections[1:] or [[]]
     gist = " ".join(sections[0]).rstrip(".;:")
     for pattern, words in _PLAINER.items():
         gist = re.sub(pattern, words, gist)

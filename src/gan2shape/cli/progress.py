@@ -57,13 +57,13 @@ class ProgressBars:
         if isinstance(event, StepStarted):
             self._began[name] = time.perf_counter()
             self._iterations[name] = event.iterations
-            self._tasks[name] = self.bars.add_task(name, total=event.iterations, loss="")
+            self._tasks[name] = self.bars.add_task(f"  {name}", total=event.iterations, loss="")
         elif isinstance(event, IterationDone):
             if "total" in event.record:
                 self._losses[name] = f"loss {event.record['total']:.4f}"
             self.bars.update(self._tasks[name], completed=event.iteration + 1, loss=self._losses.get(name, ""))
         elif isinstance(event, StepFinished) and event.resumed:
-            self._say(f"  {name}: kept from the earlier run")
+            self._say(f"  {name:<23} kept from the earlier run")
         elif isinstance(event, StepFinished):
             self.seconds[name] = time.perf_counter() - self._began[name]
             self._end(name)
@@ -71,12 +71,10 @@ class ProgressBars:
             self._say(f"  stopped in {name}: {event.reason}; the last good state is kept")
 
     def _end(self, name: str) -> None:
-        """Fill the bar, or print the step's line where there are no bars."""
-        if self.console.is_terminal:
-            self.bars.update(self._tasks[name], completed=self._iterations[name], refresh=True)
-            return
-        parts = [f"{self._iterations[name]} in {self.seconds[name]:.1f} s", self._losses.get(name, "")]
-        self._say(f"  {name}: {', '.join(part for part in parts if part)}")
+        """One line in place of the bar: the bars of many stages would not fit on the screen."""
+        self.bars.remove_task(self._tasks.pop(name))
+        count = f"{self._iterations[name]} in {self.seconds[name]:.1f} s"
+        self._say(f"  {name:<23} {count:>18}  {self._losses.get(name, '')}".rstrip())
 
     def _say(self, text: str) -> None:
         # File names may hold what rich would take for its markup, and lines in a log are not to be broken.
@@ -91,7 +89,7 @@ def new_console() -> Console:
 def new_bars(console: Console, *more: ProgressColumn) -> Progress:
     """Bars of name, count and time left that fit into 80 columns; none where there is no terminal."""
     return Progress(
-        TextColumn("{task.description:<22}", markup=False),
+        TextColumn("{task.description:<25}", markup=False),
         BarColumn(bar_width=18),
         MofNCompleteColumn(),
         TimeLeft(),

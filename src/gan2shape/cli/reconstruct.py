@@ -184,7 +184,7 @@ def reconstruct_and_report(
     from gan2shape.reconstruct.pipeline import reconstruct_job
 
     device = loaded.w_mean.device.type
-    where = f"cpu, {torch.get_num_threads()} threads" if device == "cpu" else device
+    where = f"cpu, threads: {torch.get_num_threads()}" if device == "cpu" else device
     with ProgressBars(f"{title}: preset {verb.config.name}, seed {verb.runtime.seed}, on {where}") as bars:
         result = reconstruct_job(
             job,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gan2shape.cli.saved import Saved
+    from gan2shape.render import Pose
 
 _MOST_VIEWS = 10_000
 
@@ -84,10 +85,10 @@ class Render:
         views = self._views()
         self.compute.torch_device()
         saved = load_saved(self.result)
-        images = self._painted(saved, views) if self.gan else self._plain(saved, views)
+        picture_of = self._painter(saved) if self.gan else self._renderer(saved)
         with FolderLock(self.output):
-            for view, image in zip(views, tracked(images, "views", total=len(views)), strict=True):
-                write_image(self.output / f"{view.name}.png", image)
+            for view in tracked(views, "views"):
+                write_image(self.output / f"{view.name}.png", picture_of(view))
         say(f"{len(views)} pictures: {self.output}")
 
     def _views(self) -> list[View]:
@@ -124,20 +125,24 @@ class Render:
             light = relit(light, (Relight(self.strength, view.light_x, self.light_y),))
         return shade(scene.albedo, scene.normals(camera), light).clamp(-1, 1)
 
-    def _plain(self, saved: Saved, views: list[View]) -> Iterator[Tensor]:
-        """Renderings of the cut surface before white, (3, size, size)."""
+    def _renderer(self, saved: Saved) -> Callable[[View], Tensor]:
+        """Views to renderings of the cut surface before white, (3, size, size)."""
         from gan2shape.export.surface import render_surface
-        from gan2shape.export.views import Turn, turn_poses
 
         camera = saved.result.camera.resized(self.size)
-        for view in views:
-            colours = saved.surface.pick(self._texture(saved, view))[None]
-            pose = turn_poses((Turn(view.yaw, view.pitch),), saved.result.scene.depth)
-            yield render_surface(saved.surface, colours, pose, camera, supersample=2)[0]
 
-    def _painted(self, saved: Saved, views: list[View]) -> Iterator[Tensor]:
-        """The GAN's pictures of crude renderings, (3, S, S)."""
-        from gan2shape.export.views import Turn, turn_poses
+        def picture_of(view: View) -> Tensor:
+            colours = saved.surface.pick(self._texture(saved, view))[None]
+            return render_surface(saved.surface, colours, pose_of(view, saved), camera, supersample=2)[0]
+
+        return picture_of
+
+    def _painter(self, saved: Saved) -> Callable[[View], Tensor]:
+        """Views to the GAN's pictures of crude renderings, (3, S, S).
+
+        Raises:
+            UserError: the generator is another one than the result's.
+        """
         from gan2shape.generators import load_generator
         from gan2shape.reconstruct.pipeline import gan_projection
         from gan2shape.render import reproject
@@ -147,10 +152,20 @@ class Render:
         loaded = load_generator(self.generator, device=self.compute.torch_device(), offset_layers=tail)
         check_same_generator(saved, loaded.sha256)
         project = gan_projection(saved.result, loaded, saved.config)
-        for view in views:
-            pose = turn_poses((Turn(view.yaw, view.pitch),), scene.depth)
-            crude = reproject(self._texture(saved, view), scene.depth, pose, camera, depth_range=saved.depth_range)
-            yield project(crude.image.clamp(-1, 1))[0].cpu()
+
+        def picture_of(view: View) -> Tensor:
+            texture, pose = self._texture(saved, view), pose_of(view, saved)
+            crude = reproject(texture, scene.depth, pose, camera, depth_range=saved.depth_range)
+            return project(crude.image.clamp(-1, 1))[0].cpu()
+
+        return picture_of
+
+
+def pose_of(view: View, saved: Saved) -> Pose:
+    """The view as a pose of the canonical object, batch 1."""
+    from gan2shape.export.views import Turn, turn_poses
+
+    return turn_poses((Turn(view.yaw, view.pitch),), saved.result.scene.depth)
 
 
 def check_same_generator(saved: Saved, sha256: str) -> None:

@@ -1,0 +1,48 @@
+"""Settings that no run can use are refused in one line; those of the presets are not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from gan2shape.cli.settings import check_settings
+from gan2shape.reconstruct.presets import PRESETS
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_every_preset_is_accepted(name: str) -> None:
+    check_settings(PRESETS[name])
+
+
+@pytest.mark.parametrize(
+    "flag, value, said",
+    [
+        ("--config.optimizer.batch-size", "0", "must be 1 or more; got 0"),
+        ("--config.optimizer.refine-learning-rate", "nan", "must be a finite number; got nan"),
+        ("--config.optimizer.refine-learning-rate", "-1", "must be from 0 to 1"),
+        ("--config.geometry.working-size-px", "48", "must be a power of two; got 48"),
+        ("--config.geometry.working-size-px", "4", "must be from 16 to 1024"),
+        ("--config.geometry.near", "1.2", "must be less than --config.geometry.far; got 1.2 and 1.1"),
+        ("--config.geometry.fov-deg", "0", "must be from 0.1 to 120"),
+        ("--config.prior.far", "0.5", "config.prior"),
+        ("--config.prior.radius", "inf", "must be a finite number"),
+        ("--config.stages.0.batches", "0", "must be 1 or more"),
+        ("--config.stages.0.albedo", "-1", "must be 0 or more"),
+        ("--config.prior-steps", "-5", "must be 0 or more"),
+        ("--config.projection.offset-layers", "-1", "must be 0 or more"),
+        ("--config.inversion.samples", "0", "must be 1 or more"),
+        ("--config.networks.width-multiplier", "0", "must be from 0.01"),
+        ("--config.crop", "0", "must be from 0.1 to 1"),
+        ("--config.yaw-limit-deg", "100", "must be from 0 to 90"),
+    ],
+)
+def test_impossible_numbers(flag: str, value: str, said: str, mistake: Callable[..., str]) -> None:
+    message = mistake("reconstruct", "picture.png", flag, value)
+    assert said in message
+    assert flag in message or flag.rpartition(".")[0] in message  # Some classes check themselves, as a whole.
+
+
+def test_no_steps_of_inversion(mistake: Callable[..., str]) -> None:
+    flags = [word for part in ("survey", "narrow", "final") for word in (f"--config.inversion.{part}-steps", "0")]
+    assert "must be positive" in mistake("reconstruct", "picture.png", *flags)
