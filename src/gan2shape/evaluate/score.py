@@ -35,14 +35,12 @@ def score_depth(picture: int, depth: Tensor, hit: Tensor, truth: Truth) -> Score
         chosen = scored_mask(mask, hit)
     except ValueError as error:
         raise InputError(f"picture {picture}: {error}") from None
-    # Eroded, the mask's neighbours are foreground too; the background only has to be finite.
-    filled = true.where(mask > 0, true[mask > 0].max())
     camera = Camera(true.shape[-1])
     return Score(
         picture,
-        100 * float(side(depth, filled, chosen)),
-        float(mad(depth, filled, chosen, camera)),
-        float(mad(depth, filled, chosen, camera, compat=True)),
+        100 * float(side(depth, true, chosen)),
+        float(mad(depth, true, chosen, camera)),
+        float(mad(depth, true, chosen, camera, compat=True)),
     )
 
 
