@@ -138,12 +138,13 @@ def leftovers(folder: Path) -> list[str]:
     return sorted(str(file.relative_to(folder)) for file in folder.rglob(".gan2shape*"))
 
 
+def save_numbers(result: ReconstructionResult, folder: Path, *, on_progress: Callable[..., None], **_: object) -> None:
+    """Stands in for `export_result` where its pictures and meshes would take longer than a tiny reconstruction."""
+    on_progress("numbers", 0, 1)
+    result.save(folder)
+
+
 @pytest.fixture
 def numbers_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out the pictures and meshes of a result, which take longer than a tiny reconstruction."""
-
-    def save(result: ReconstructionResult, folder: Path, *, on_progress: Callable[..., None], **_: object) -> None:
-        on_progress("numbers", 0, 1)
-        result.save(folder)
-
-    monkeypatch.setattr("gan2shape.reconstruct.pipeline.export_result", save)
+    """Write the numbers of a result only."""
+    monkeypatch.setattr("gan2shape.reconstruct.pipeline.export_result", save_numbers)

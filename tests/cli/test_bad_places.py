@@ -182,6 +182,7 @@ def limited(kind: str, limit: int, arguments: list[str]) -> subprocess.Completed
     )
 
 
+@pytest.mark.usefixtures("numbers_only")
 def test_a_file_that_grows_too_large(tmp_path: Path, picture: Path, tiny: list[str]) -> None:
     """RLIMIT_FSIZE: the signal that it sends must not kill the run, and the next run goes on."""
     arguments = ["reconstruct", str(picture), *tiny, "-o", str(tmp_path / "out")]
@@ -228,3 +229,26 @@ def test_every_kind_of_full_memory(
 
 def test_few_steps_are_flags_of_the_command() -> None:
     assert all(word.startswith("--") for word in FEW_STEPS[::2])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_standard_output_on_a_full_disk() -> None:
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "gan2shape", "reconstruct", "--dry-run"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
+            check=False,
+        )
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines()[0] == "gan2shape: output: No space left on device"
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_reader_that_goes_away() -> None:
+    command = f"{sys.executable} -m gan2shape reconstruct --dry-run | head -1"
+    ended = subprocess.run(command, shell=True, capture_output=True, text=True, env=environment(), check=False)
+    assert ended.stdout == "{\n"
+    assert ended.stderr == ""

@@ -15,18 +15,22 @@ from safetensors.torch import load_file
 
 from gan2shape.cli import main
 from gan2shape.reconstruct.pipeline import PROGRESS_FILE
-from tests.cli.conftest import check_one_line, environment, leftovers
+from tests.cli.conftest import check_one_line, environment, leftovers, save_numbers
 
-LONG_ENOUGH = ["--config.stages.0.project", "300"]
+LONG_ENOUGH = ["--config.stages.0.project", "200"]
 """The step after the first ones takes seconds, so that a signal sent once their progress is kept falls into it."""
 
 
-@pytest.fixture
-def uninterrupted(
-    tmp_path_factory: pytest.TempPathFactory, tiny: list[str], picture: Path, numbers_only: None
-) -> dict[str, torch.Tensor]:
+pytestmark = pytest.mark.usefixtures("numbers_only")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory, tiny: list[str], picture: Path) -> dict[str, torch.Tensor]:
+    """The networks after a run that nothing disturbed."""
     folder = tmp_path_factory.mktemp("uninterrupted")
-    assert main(["reconstruct", str(picture), "-o", str(folder), *tiny, *LONG_ENOUGH]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gan2shape.reconstruct.pipeline.export_result", save_numbers)
+        assert main(["reconstruct", str(picture), "-o", str(folder), *tiny, *LONG_ENOUGH]) == 0
     return load_file(folder / picture.stem / "networks.safetensors")
 
 
@@ -115,3 +119,18 @@ def test_a_verb_that_cannot_resume_does_not_say_so(
     check_one_line(said)
     assert "resume" not in said
     assert "starts again from the beginning" in said
+
+
+def test_a_run_over_an_older_result_can_be_resumed_from_its_very_beginning(
+    tmp_path: Path, tiny: list[str], picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interrupt before the first step is kept; the older result was made with another seed."""
+    arguments = ["reconstruct", str(picture), "-o", str(tmp_path), *tiny]
+    assert main(arguments) == 0
+    again = [*arguments, "--seed", "1"]
+    with monkeypatch.context() as patch:
+        patch.setattr("gan2shape.reconstruct.pipeline.find_latent", interrupt)
+        assert main(again) == 130
+    assert not (tmp_path / picture.stem / "config.json").exists(), "it looks finished"
+    assert main([*again, "--resume"]) == 0
+    assert (tmp_path / picture.stem / "config.json").exists()

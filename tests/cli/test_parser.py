@@ -102,7 +102,7 @@ def test_no_arguments_is_a_question_for_help(capsys: pytest.CaptureFixture[str])
         (["reconstruct", "--preset", "no-such"], "--preset no-such: no such preset; choose one of default, paper-"),
         (["reconstruct", "--preset=no-such"], "--preset no-such: no such preset"),
         (["reconstruct", "--preset"], "--preset"),
-        (["reconstruct", "--sample", "three"], "expected a whole number; got 'three'"),
+        (["reconstruct", "--sample", "three"], "--sample: these values do not fit: ['three']"),
         (["sample", "--count", "many"], "--count: expected a whole number; got 'many'; see gan2shape sample --help"),
         (["sample", "--device", "tpu"], "'tpu'"),
         (["sample", "extra"], "extra"),

@@ -18,6 +18,9 @@ from gan2shape.errors import UserError
 EXIT_MISTAKE = 2
 EXIT_INTERRUPTED = 130
 
+_CONDITIONS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE}
+"""What the system says of disks and rights: never a fault of the program, wherever it comes up."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0, or 2 after a mistake, or 130 after Ctrl-C."""
@@ -42,9 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (MemoryError, RuntimeError, OSError) as error:
-        if not _is_out_of_memory(error):
-            raise
-        return _fail(f"out of memory; {getattr(verb, 'memory_advice', 'close other programs')}")
+        if _is_out_of_memory(error):
+            return _fail(f"out of memory; {getattr(verb, 'memory_advice', 'close other programs')}")
+        if isinstance(error, OSError) and error.errno in _CONDITIONS:
+            return _fail(f"{error.filename or 'output'}: {error.strerror}")
+        raise
     return 0
 
 

@@ -40,6 +40,7 @@ _DESCRIPTION = """One picture and a 2D GAN in, the object in 3D out.
 _PLAINER = {
     r"invalid literal for int\(\) with base \d+: ": "expected a whole number; got ",
     r"could not convert string to float: ": "expected a number; got ",
+    r"Could not find valid parse for arguments: ": "these values do not fit: ",
 }
 
 

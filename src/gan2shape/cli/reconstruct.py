@@ -181,7 +181,7 @@ def reconstruct_and_report(
     import torch
 
     from gan2shape.cli.progress import ProgressBars
-    from gan2shape.reconstruct.pipeline import reconstruct_job
+    from gan2shape.reconstruct.pipeline import SHEET_FILE, reconstruct_job
 
     device = loaded.w_mean.device.type
     where = f"cpu, threads: {torch.get_num_threads()}" if device == "cpu" else device
@@ -198,4 +198,4 @@ def reconstruct_and_report(
     for warning in result.warnings:
         say(f"warning: {warning}")
     say(f"results:       {job.folder}")
-    say(f"contact sheet: {job.folder / 'contact_sheet.png'}")
+    say(f"contact sheet: {job.folder / SHEET_FILE}")

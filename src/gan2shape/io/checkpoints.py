@@ -115,6 +115,7 @@ def _open_safetensors(path: Path) -> Iterator[Any]:
         with safe_open(str(path), framework="pt", device="cpu") as file:
             yield file
     except (SafetensorError, OSError, ValueError) as error:
+        _raise_if_out_of_memory(error)
         raise CheckpointError(f"{path} is not a whole safetensors file: {_first_line(error)}") from error
 
 
@@ -133,6 +134,7 @@ def _read_pytorch(path: Path) -> dict[str, Tensor]:
     except MemoryError:
         raise
     except Exception as error:  # A damaged file makes torch raise errors of many kinds.
+        _raise_if_out_of_memory(error)
         raise CheckpointError(f"{path} is truncated, damaged or not a PyTorch checkpoint") from error
     return _not_empty(dict(_flatten(content, "")), path)
 
@@ -156,6 +158,13 @@ def _not_empty(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
     if not tensors:
         raise CheckpointError(f"{path} holds no named tensors")
     return tensors
+
+
+def _raise_if_out_of_memory(error: BaseException) -> None:
+    """A whole file that does not fit into memory is not damaged."""
+    text = str(error).lower()
+    if "cannot allocate memory" in text or "can't allocate memory" in text or "out of memory" in text:
+        raise MemoryError(str(error)) from error
 
 
 def _reason(error: OSError) -> str:

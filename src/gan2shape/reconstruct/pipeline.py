@@ -37,6 +37,7 @@ from gan2shape.result import ReconstructionResult
 INVERSION = "inversion"
 PROGRESS_FILE = ".progress.safetensors"
 TARGET_FILE = ".target.safetensors"
+SHEET_FILE = "contact_sheet.png"
 POOR_INVERSION_DB = 20.0
 """Below this the generator's picture is another object, and its views say little about the input."""
 
@@ -134,7 +135,8 @@ def reconstruct_job(
     with FolderLock(job.folder):
         progress_file, target_file = job.folder / PROGRESS_FILE, job.folder / TARGET_FILE
         if not resume:
-            for file in (progress_file, target_file):
+            # An earlier result ends here: a folder that is being overwritten must not look finished.
+            for file in (progress_file, target_file, job.folder / "config.json", job.folder / SHEET_FILE):
                 file.unlink(missing_ok=True)
         elif not progress_file.exists() and not target_file.exists() and (job.folder / "config.json").exists():
             return _finished(job.folder, identity, image, mask, latent)
