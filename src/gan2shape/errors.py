@@ -1,7 +1,7 @@
 """Mistakes that a user can make, each told in one line.
 
-The command line shows ``str(error)`` of a `UserError` and exits with status 2, without a traceback. Mistakes of a caller
-in Python (a wrong shape, a wrong type) are `ValueError` and `TypeError` as everywhere else.
+The command line shows ``str(error)`` of a `UserError` and exits with status 2, without a traceback. Mistakes of a
+caller in Python (a wrong shape, a wrong type) are `ValueError` and `TypeError` as everywhere else.
 """
 
 from __future__ import annotations

@@ -96,6 +96,10 @@ class Optimizer:
     """Learning rate of step 3."""
     warmup_learning_rate: float = 1e-3
     """Learning rate of the viewpoint and light warm-up."""
+    polish_learning_rate: float = 5e-2
+    """Learning rate of the projected samples' own codes (step 2, if polished)."""
+    final_rate: float = 1.0
+    """Learning rate at a step's end as a fraction of that at its start, for every step (1: constant)."""
     weight_decay: float = 5e-4
     """Coupled L2 weight decay."""
     batch_size: int = 16
@@ -110,8 +114,8 @@ class Projection:
     """F1 of the method: the offset passes through the last F1 + 1 entries of the mapping network."""
     relative: bool = True
     """Whether the code of the GAN's own picture is subtracted from the code of a pseudo sample."""
-    feature_blocks: int = 4
-    """Discriminator blocks whose features are compared."""
+    polish: int = 0
+    """Iterations that optimise every projected sample's own code after the encoder (0: none, as the paper)."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +170,8 @@ class ReconstructConfig:
     """Largest yaw of the exported rotated views, in degrees."""
     images: int = 1
     """Pictures that are reconstructed together (joint pre-training: 200)."""
+    assumes: str = ""
+    """What the published schedule starts from; a result says so where it was not handed in."""
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as plain JSON-able values."""

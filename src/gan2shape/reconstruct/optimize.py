@@ -40,7 +40,15 @@ class Adam:
     """Settings of one optimisation."""
 
     learning_rate: float
+    """At the first iteration."""
     weight_decay: float = 0.0
+    """Coupled L2 weight decay."""
+    final: float = 1.0
+    """Learning rate of the last iteration as a fraction of the first; it falls exponentially. 1 keeps it."""
+
+    def rate(self, iteration: int, steps: int) -> float:
+        """The learning rate of iteration 0 … steps-1."""
+        return self.learning_rate * self.final ** (iteration / max(steps - 1, 1))
 
 
 def minimize(
@@ -57,7 +65,7 @@ def minimize(
         modules: their parameters move; nothing else does.
         losses: the loss terms of iteration ``i`` (0 … steps-1).
         steps: number of iterations.
-        adam: learning rate and weight decay.
+        adam: learning rate and its schedule, weight decay.
         on_iteration: called after each iteration with its index and terms.
 
     Returns:
@@ -80,6 +88,8 @@ def minimize(
             raise DivergedError(f"{trouble} at iteration {iteration + 1}; went back to iteration {good_at}", history)
         if iteration % _SNAPSHOT_EVERY == 0:
             good, good_at = [p.detach().clone() for p in parameters], iteration
+        for group in optimizer.param_groups:
+            group["lr"] = adam.rate(iteration, steps)
         optimizer.zero_grad(set_to_none=True)
         terms["total"].backward()
         optimizer.step()

@@ -150,6 +150,11 @@ def reconstruct_job(
             resume=kept,
             keep=partial(save_progress, progress_file, identity=identity),
         )
+        if config.assumes:
+            log.warn(
+                f"the preset {config.name} is published with {config.assumes}; without them this run started from the "
+                "ellipsoid and drew from the generic prior"
+            )
         result = dataclasses.replace(result, warnings=(*log.warnings, *result.warnings))
         write_result(result, job.folder, loaded, on_event=log)
         write_text(job.folder / "log.txt", log.text())

@@ -12,13 +12,15 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from gan2shape.networks.widths import NetworkConfig
-from gan2shape.priors.distributions import SYNFACE_LIGHTING, LightingPrior, PosePrior
+from gan2shape.priors.distributions import SYNFACE_LIGHTING, PosePrior
 from gan2shape.priors.ellipsoid import EllipsoidPrior
 from gan2shape.reconstruct.config import Geometry, Objective, Optimizer, Projection, ReconstructConfig, Stage
 
 # Faces, cats and synthetic faces turn too little in pseudo samples without this factor on the drawn yaw.
 _WIDER_YAW = PosePrior(yaw_scale=1.2)
 _PAPER_GEOMETRY = Geometry(working_size_px=128)
+_GAUSSIANS = "Gaussians of pose and light that Unsup3D fitted"
+_ALL = f"joint pre-training, and {_GAUSSIANS}"
 
 
 def _stages(first: Stage, later: Stage, count: int) -> tuple[Stage, ...]:
@@ -31,6 +33,7 @@ CELEBA = ReconstructConfig(
     stages=_stages(Stage(600, 600, 400, mirror_refine=True), Stage(200, 500, 300), 4),
     prior=EllipsoidPrior(to_image_bottom=True, narrow=1 / 12),  # the face region, down to the border
     pose=_WIDER_YAW,
+    assumes=_ALL,
 )
 
 CAT = replace(
@@ -49,6 +52,7 @@ CAR = ReconstructConfig(
     optimizer=Optimizer(batch_size=8),
     projection=Projection(relative=False),
     yaw_limit_deg=45.0,
+    assumes=_GAUSSIANS,
 )
 
 CHURCH = replace(
@@ -66,10 +70,13 @@ SYNFACE = ReconstructConfig(
     lighting=SYNFACE_LIGHTING,
     projection=Projection(offset_layers=8),  # synthetic faces turn more than the last layers can say
     # The original also crops its renders to the face; pictures of the bundled generator are framed already.
+    assumes=_ALL,
 )
 
 
-def _pretraining(base: ReconstructConfig, name: str, *, stages: int, batch_size: int, batches: int) -> ReconstructConfig:
+def _pretraining(
+    base: ReconstructConfig, name: str, *, stages: int, batch_size: int, batches: int
+) -> ReconstructConfig:
     """The joint pre-training of a category: the same steps over 200 pictures, mirrored from the second stage on."""
     first = Stage(1500, 1500, 1500, batches=batches, mirror_refine=True)
     later = Stage(700, 1000, 1000, batches=batches, mirror_albedo=True, mirror_refine=True)
@@ -79,16 +86,31 @@ def _pretraining(base: ReconstructConfig, name: str, *, stages: int, batch_size:
         stages=_stages(first, later, stages),
         optimizer=replace(base.optimizer, batch_size=batch_size),
         images=200,
+        assumes=f"200 pictures trained jointly, and {_GAUSSIANS}",
     )
 
 
+# The default is made for the bundled generator of heads, on two CPU cores, in a few minutes. What was tried, and what
+# each part is worth, is told in docs/quality.md.
 DEFAULT = ReconstructConfig(
     name="default",
-    stages=(Stage(100, 200, 200, batches=16, warmup=200),),
-    prior=EllipsoidPrior(),
-    lighting=LightingPrior(),
-    networks=NetworkConfig(width_multiplier=0.5),
-    optimizer=Optimizer(batch_size=8),
+    geometry=Geometry(
+        pivot_depth=1.04,  # a map's mean depth is 1, and a head's axis lies behind its surface
+    ),
+    stages=(Stage(albedo=80, project=150, refine=160, batches=6, warmup=150),),
+    prior_steps=300,
+    prior=EllipsoidPrior(near=0.95, far=1.03, extend_above=0.4, extend_below=0.2),  # a head with its neck, cut below
+    pose=PosePrior.from_degrees(pitch_deg=6.0, yaw_deg=15.0),  # wider turns leave what so small a GAN can follow
+    networks=NetworkConfig(width_multiplier=0.5),  # a quarter of the work, and enough at 64 px
+    optimizer=Optimizer(
+        prior_learning_rate=1e-3,  # few iterations, hence fast rates that fall
+        albedo_learning_rate=1e-3,
+        encoder_learning_rate=1e-3,
+        refine_learning_rate=3e-4,
+        final_rate=0.1,
+        batch_size=8,
+    ),
+    projection=Projection(polish=40),  # the encoder alone hardly turns heads in so few iterations
 )
 
 PRESETS: Mapping[str, ReconstructConfig] = MappingProxyType(

@@ -17,7 +17,7 @@ from gan2shape.reconstruct.optimize import Adam, DivergedError
 from gan2shape.reconstruct.progress import Progress, StepRunner, gather_weights, load_weights
 from gan2shape.reconstruct.step0_prior import fit_shape_prior
 from gan2shape.reconstruct.step1_albedo import fit_albedo
-from gan2shape.reconstruct.step2_projection import Projector, Sampler, fit_encoder, project
+from gan2shape.reconstruct.step2_projection import Polish, Projector, Sampler, fit_encoder, project
 from gan2shape.reconstruct.step3_refinement import refine
 from gan2shape.reconstruct.target import Framing, Target
 from gan2shape.reconstruct.warmup import fit_pose_and_light
@@ -136,7 +136,9 @@ class Reconstructor:
         run(name, stage.project, fit_encoder, projector, scene, target, **matching, **drawing)
 
         name = f"{title}: projection"
-        samples = run(name, stage.batches, project, projector, scene, target, rng=run.rng(name), **drawing)
+        polish = self._polish() if self.config.projection.polish else None
+        drawing |= {"rng": run.rng(name), "polish": polish}
+        samples = run(name, stage.batches, project, projector, scene, target, **drawing)
 
         if stage.warmup:
             name = f"{title}: pose and light"
@@ -150,7 +152,14 @@ class Reconstructor:
         run(name, stage.refine, refine, nets, target, samples, forget=True, **shape, **explaining)
 
     def _adam(self, learning_rate: float) -> Adam:
-        return Adam(learning_rate, self.config.optimizer.weight_decay)
+        optimizer = self.config.optimizer
+        return Adam(learning_rate, optimizer.weight_decay, optimizer.final_rate)
+
+    def _polish(self) -> Polish:
+        """What optimises the projected samples' own codes; codes are no weights and do not decay."""
+        config = self.config
+        adam = Adam(config.optimizer.polish_learning_rate, 0.0, config.optimizer.final_rate)
+        return Polish(config.projection.polish, adam, self.projection_features, config.objective)
 
     def _sampler(self, target: Target) -> Sampler:
         """What draws the pseudo samples of a target."""

@@ -7,7 +7,7 @@ samples* (GAN2Shape, section 3.2, eq. 2).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -124,9 +124,15 @@ class Projector:
 
         ``own`` is the GAN's picture of the target's latent (see `own_picture`).
         """
+        return self.paint(self.encode(images, own), target)
+
+    def encode(self, images: Tensor, own: Tensor) -> Tensor:
+        """The codes (N, code_dim) of pictures (N, 3, S, S)."""
         code = self.encoder(images)
-        if self.relative:
-            code = code - self.encoder(own)
+        return code - self.encoder(own) if self.relative else code
+
+    def paint(self, code: Tensor, target: Target) -> tuple[Tensor, Tensor]:
+        """The GAN's pictures (N, 3, S, S) of codes (N, code_dim), and the latent offsets (N, latent_dim)."""
         offset = self.offset(code)
         latent = target.latent + (offset if target.latent.ndim == 2 else offset[:, None])
         return self.framing.to_working(self.generator.synthesize(latent)), offset
@@ -163,20 +169,67 @@ def fit_encoder(
         images, offset = projector(pseudo.images, target, own)
         with torch.no_grad():
             wanted = features(pseudo.images)
-        match = photometric(images, pseudo.images, pseudo.masks)
-        distance = feature_distance(features(images), wanted, pseudo.masks)
-        size = offset.square().mean()
-        return {
-            "total": match + distance + weights.offset * size,
-            "photometric": match,
-            "features": distance,
-            "offset": size,
-        }
+        return _mismatch(images, offset, pseudo, wanted, features=features, weights=weights)
 
     minimize([projector.encoder], losses, steps=steps, adam=adam, on_iteration=on_iteration)
 
 
-@torch.no_grad()
+def _mismatch(
+    images: Tensor,
+    offset: Tensor,
+    pseudo: PseudoSamples,
+    wanted: Sequence[Tensor],
+    *,
+    features: FeatureExtractor,
+    weights: Objective,
+) -> dict[str, Tensor]:
+    """The terms of step 2's loss; ``wanted`` are the features of the pseudo samples."""
+    match = photometric(images, pseudo.images, pseudo.masks)
+    distance = feature_distance(features(images), wanted, pseudo.masks)
+    size = offset.square().mean()
+    total = match + distance + weights.offset * size
+    return {"total": total, "photometric": match, "features": distance, "offset": size}
+
+
+@dataclass(frozen=True)
+class Polish:
+    """Optimises every projected sample's own code after the encoder; ours, not the paper's (docs/deviations.md).
+
+    Attributes:
+        steps: iterations for each batch.
+        adam: learning rate.
+        features: as for `fit_encoder`.
+        weights: as for `fit_encoder`.
+    """
+
+    steps: int
+    adam: Adam
+    features: FeatureExtractor
+    weights: Objective
+
+    def __call__(self, projector: Projector, pseudo: PseudoSamples, target: Target, own: Tensor) -> Tensor:
+        """The GAN's pictures (N, 3, S, S) after the optimisation; no network moves."""
+        with torch.no_grad():
+            codes = _Codes(projector.encode(pseudo.images, own))
+            wanted = self.features(pseudo.images)
+
+        def losses(iteration: int) -> dict[str, Tensor]:
+            images, offset = projector.paint(codes.values, target)
+            return _mismatch(images, offset, pseudo, wanted, features=self.features, weights=self.weights)
+
+        minimize([codes], losses, steps=self.steps, adam=self.adam)
+        with torch.no_grad():
+            return projector.paint(codes.values, target)[0]
+
+
+class _Codes(nn.Module):
+    """Codes as parameters, for `minimize`."""
+
+    def __init__(self, values: Tensor) -> None:
+        super().__init__()
+        self.values = nn.Parameter(values.clone())
+
+
 def project(
     projector: Projector,
     scene: Scene,
@@ -187,13 +240,22 @@ def project(
     batch_size: int,
     rng: torch.Generator,
     on_iteration: OnIteration,
+    polish: Polish | None = None,
 ) -> ProjectedSamples:
-    """Draw ``steps`` batches of fresh pseudo samples and keep the GAN's pictures of them, with their masks."""
+    """Draw ``steps`` batches of fresh pseudo samples and keep the GAN's pictures of them, with their masks.
+
+    With ``polish`` each sample's code is optimised by itself first. Moves no network; raises `DivergedError` as
+    `minimize` does.
+    """
     own = projector.own_picture(target)
     drawn, images = [], []
     for batch in range(steps):
         drawn.append(sample(scene, batch_size, rng=rng))
-        images.append(projector(drawn[-1].images, target, own)[0])
+        if polish is None:
+            with torch.no_grad():
+                images.append(projector(drawn[-1].images, target, own)[0])
+        else:
+            images.append(polish(projector, drawn[-1], target, own))
         on_iteration(batch, {})
     pose = Pose(torch.cat([p.pose.rotation for p in drawn]), torch.cat([p.pose.translation for p in drawn]))
     lighting = Lighting(
