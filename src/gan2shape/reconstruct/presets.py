@@ -97,11 +97,18 @@ DEFAULT = ReconstructConfig(
     geometry=Geometry(
         pivot_depth=1.04,  # a map's mean depth is 1, and a head's axis lies behind its surface
     ),
-    stages=(Stage(albedo=80, project=150, refine=160, batches=6, warmup=150),),
+    stages=(
+        Stage(albedo=80, project=150, refine=160, batches=6, warmup=150),
+        Stage(albedo=100, project=0, refine=0),  # the picture's own detail back onto the refined shape
+    ),
     prior_steps=300,
     prior=EllipsoidPrior(near=0.95, far=1.03, extend_above=0.4, extend_below=0.2),  # a head with its neck, cut below
     pose=PosePrior.from_degrees(pitch_deg=6.0, yaw_deg=15.0),  # wider turns leave what so small a GAN can follow
     networks=NetworkConfig(width_multiplier=0.5),  # a quarter of the work, and enough at 64 px
+    objective=Objective(
+        perceptual=0.0,  # the small discriminator's features drive ripples into the shape
+        smoothness=0.1,  # with so few samples the data alone leaves the shape rough
+    ),
     optimizer=Optimizer(
         prior_learning_rate=1e-3,  # few iterations, hence fast rates that fall
         albedo_learning_rate=1e-3,

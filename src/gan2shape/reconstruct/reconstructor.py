@@ -116,7 +116,7 @@ class Reconstructor:
     def _run_stage(
         self, run: StepRunner, title: str, stage: Stage, nets: FactorNetworks, projector: Projector, target: Target
     ) -> None:
-        """Steps 1, 2 and 3 once."""
+        """Steps 1, 2 and 3 once; a stage without refinement ends after the albedo."""
         rates, weights = self.config.optimizer, self.config.objective
         drawing: dict[str, Any] = {"sample": self._sampler(target), "batch_size": rates.batch_size}
         explaining: dict[str, Any] = {
@@ -129,6 +129,9 @@ class Reconstructor:
         name = f"{title}: albedo"
         albedo: dict[str, Any] = {"adam": self._adam(rates.albedo_learning_rate), "mirrored": stage.mirror_albedo}
         scene = run(name, stage.albedo, fit_albedo, nets, target, **albedo, **explaining)
+
+        if not stage.refine:
+            return  # Nothing would learn from new views.
 
         name = f"{title}: encoder"
         matching: dict[str, Any] = {"features": self.projection_features, "weights": weights, "rng": run.rng(name)}
