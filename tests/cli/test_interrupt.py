@@ -42,6 +42,8 @@ def stopped(arguments: list[str], folder: Path, number: signal.Signals) -> tuple
         stderr=subprocess.PIPE,
         text=True,
         env=environment(),
+        # A background job of a shell hands down an ignored interrupt.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as process:
         limit = time.monotonic() + 100
         while not (folder / PROGRESS_FILE).exists():

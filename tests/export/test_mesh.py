@@ -28,7 +28,7 @@ def mesh(
     request: pytest.FixtureRequest, tmp_path: Path, scene: Scene, surface: Surface, camera: Camera
 ) -> trimesh.Trimesh:
     file = tmp_path / f"mesh.{request.param}"
-    {"glb": write_glb, "obj": write_obj}[request.param](file, surface, scene.texture(camera), camera)
+    {"glb": write_glb, "obj": write_obj}[request.param](file, surface, scene.texture(camera))
     return trimesh.load(file, force="mesh", process=False)
 
 
@@ -42,7 +42,7 @@ def colours_at(mesh: trimesh.Trimesh) -> np.ndarray:
 
 
 def test_the_geometry_is_that_of_the_surface(mesh: trimesh.Trimesh, surface: Surface, camera: Camera) -> None:
-    expected = to_file_frame(surface.vertices, camera).numpy()
+    expected = to_file_frame(surface.vertices).numpy()
     ours, theirs = (
         np.sort(np.asarray(part)[faces].mean(1), axis=0)
         for part, faces in ((expected, surface.faces.numpy()), (mesh.vertices, mesh.faces))
@@ -91,17 +91,17 @@ def glb_json(file: Path) -> dict:
 def test_the_glb_says_that_its_light_is_painted_in(
     tmp_path: Path, scene: Scene, surface: Surface, camera: Camera
 ) -> None:
-    write_glb(tmp_path / "a.glb", surface, scene.texture(camera), camera)
+    write_glb(tmp_path / "a.glb", surface, scene.texture(camera))
     tree = glb_json(tmp_path / "a.glb")
     assert tree["extensionsUsed"] == [UNLIT]
     assert tree["materials"][0]["extensions"] == {UNLIT: {}}
     assert set(tree["meshes"][0]["primitives"][0]["attributes"]) >= {"POSITION", "NORMAL", "TEXCOORD_0"}
-    write_glb(tmp_path / "b.glb", surface, scene.albedo, camera, lit=True)
+    write_glb(tmp_path / "b.glb", surface, scene.albedo, lit=True)
     assert "extensionsUsed" not in glb_json(tmp_path / "b.glb")
 
 
 def test_the_obj_names_its_material_and_texture(tmp_path: Path, scene: Scene, surface: Surface, camera: Camera) -> None:
-    write_obj(tmp_path / "mesh.obj", surface, scene.texture(camera), camera)
+    write_obj(tmp_path / "mesh.obj", surface, scene.texture(camera))
     assert {file.name for file in tmp_path.iterdir()} == {"mesh.obj", "mesh.mtl", "mesh.png"}
     assert "mtllib mesh.mtl" in (tmp_path / "mesh.obj").read_text().splitlines()
     assert "map_Kd mesh.png" in (tmp_path / "mesh.mtl").read_text()

@@ -15,7 +15,7 @@ from gan2shape.render import Camera, Scene
 
 def test_points_colours_and_normals(tmp_path: Path, scene: Scene, mask: torch.Tensor, camera: Camera) -> None:
     surface = cut_surface(scene.depth, mask, camera, depth_extent=0.2)
-    write_ply(tmp_path / "a.ply", surface, surface.pick(scene.albedo), camera)
+    write_ply(tmp_path / "a.ply", surface, surface.pick(scene.albedo))
     cloud = trimesh.load(tmp_path / "a.ply")
     assert isinstance(cloud, trimesh.PointCloud)
     x, y, z = (surface.vertices * torch.tensor([10.0, -10.0, -10.0]) + torch.tensor([0.0, 0.0, 10.0])).T.numpy()

@@ -40,7 +40,7 @@ def test_vertices_lie_on_their_rays(scene: Scene, mask: torch.Tensor, camera: Ca
     centre = (camera.image_size - 1) / 2
     expected = torch.stack(((column - centre) / focal * z, (row - centre) / focal * z, z), dim=1)
     assert (surface.vertices - expected).abs().max() < 1e-6
-    files = to_file_frame(surface.vertices, camera)
+    files = to_file_frame(surface.vertices)
     expected_files = torch.stack((expected[:, 0], -expected[:, 1], 1 - expected[:, 2]), dim=1) * 10
     assert (files - expected_files).abs().max() < 1e-5
 

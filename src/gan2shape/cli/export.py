@@ -57,11 +57,11 @@ class Export:
         texture = scene.albedo.clamp(-1, 1) if albedo else saved.texture
         file = self.output or Path(f"{self.result.resolve().name}{ENDINGS[kind]}")
         if kind == "glb":
-            write_glb(file, surface, texture, camera, lit=albedo)
+            write_glb(file, surface, texture, lit=albedo)
         elif kind == "obj":
-            write_obj(file, surface, texture, camera)
+            write_obj(file, surface, texture)
         elif kind == "ply":
-            write_ply(file, surface, surface.pick(texture), camera)
+            write_ply(file, surface, surface.pick(texture))
         elif kind == "voxels":
             write_voxels(file, solid_voxels(scene.depth, saved.mask, camera, far=saved.depth_range.far))
         else:

@@ -84,7 +84,8 @@ def _checkpoint(file: Path | None) -> dict[str, Any]:
         facts = {"file": file.name, "sha256": sha256(file), "no generator": str(error), "tensors": len(tensors)}
         return {**facts, "shapes": shapes, **_named(read_metadata(file))}
     about = dict(loaded.about)
-    return {"generator": loaded.name, "sha256": loaded.sha256, **about, **_named(about.pop("metadata", {}))}
+    metadata = about.pop("metadata", {})
+    return {"generator": loaded.name, "sha256": loaded.sha256, **about, **_named(metadata)}
 
 
 def _named(metadata: dict[str, str]) -> dict[str, str]:

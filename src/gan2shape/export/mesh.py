@@ -16,19 +16,17 @@ from trimesh.visual.texture import TextureVisuals
 from gan2shape.export.surface import Surface, directions_to_file_frame, to_file_frame
 from gan2shape.io.files import write_bytes, write_text
 from gan2shape.io.images import to_uint8
-from gan2shape.render import Camera
 
 UNLIT = "KHR_materials_unlit"
 
 
-def write_glb(path: str | Path, surface: Surface, texture: Tensor, camera: Camera, *, lit: bool = False) -> None:
+def write_glb(path: str | Path, surface: Surface, texture: Tensor, *, lit: bool = False) -> None:
     """Write the surface with its texture as one GLB file.
 
     Args:
         path: the .glb file.
         surface: the object.
         texture: (3, S, S) or (1, 3, S, S), signed: the shaded albedo, or the albedo alone.
-        camera: of the surface.
         lit: False shows the texture as it is (its light is painted in); True lets the viewer's lights shade it, which
             is right for albedo.
 
@@ -48,11 +46,11 @@ def write_glb(path: str | Path, surface: Surface, texture: Tensor, camera: Camer
             entry["extensions"] = {UNLIT: {}}
         tree["extensionsUsed"] = [UNLIT]
 
-    scene = trimesh.Scene(_mesh(surface, camera, material))
+    scene = trimesh.Scene(_mesh(surface, material))
     write_bytes(path, export_glb(scene, include_normals=True, tree_postprocessor=None if lit else without_light))
 
 
-def write_obj(path: str | Path, surface: Surface, texture: Tensor, camera: Camera) -> None:
+def write_obj(path: str | Path, surface: Surface, texture: Tensor) -> None:
     """Write the surface as OBJ beside a material file and a texture of the same stem (.mtl, .png).
 
     Args and errors as `write_glb`.
@@ -63,7 +61,7 @@ def write_obj(path: str | Path, surface: Surface, texture: Tensor, camera: Camer
     )
     material.name = file.stem
     text, resources = export_obj(
-        _mesh(surface, camera, material),
+        _mesh(surface, material),
         include_normals=True,
         include_color=False,
         return_texture=True,
@@ -75,9 +73,9 @@ def write_obj(path: str | Path, surface: Surface, texture: Tensor, camera: Camer
     write_text(file, text)
 
 
-def _mesh(surface: Surface, camera: Camera, material: PBRMaterial | SimpleMaterial) -> trimesh.Trimesh:
+def _mesh(surface: Surface, material: PBRMaterial | SimpleMaterial) -> trimesh.Trimesh:
     return trimesh.Trimesh(
-        vertices=to_file_frame(surface.vertices, camera).cpu().numpy(),
+        vertices=to_file_frame(surface.vertices).cpu().numpy(),
         faces=surface.faces.cpu().numpy(),
         vertex_normals=directions_to_file_frame(surface.normals).cpu().numpy(),
         visual=TextureVisuals(uv=surface.uv.cpu().numpy(), material=material),

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from gan2shape.export.surface import Surface, directions_to_file_frame, to_file_frame
 from gan2shape.io.files import write_bytes
-from gan2shape.render import Camera
 
 _ROW = np.dtype(
     [(name, "<f4") for name in ("x", "y", "z", "nx", "ny", "nz")] + [(name, "u1") for name in ("red", "green", "blue")]
@@ -17,20 +16,19 @@ _ROW = np.dtype(
 _KINDS = {"<f4": "float", "|u1": "uchar"}
 
 
-def write_ply(path: str | Path, surface: Surface, colours: Tensor, camera: Camera) -> None:
+def write_ply(path: str | Path, surface: Surface, colours: Tensor) -> None:
     """Write the surface's vertices with their normals and colours.
 
     Args:
         path: the .ply file.
         surface: the object.
         colours: (N, 3) signed, one for each vertex.
-        camera: of the surface.
 
     Raises:
         OutputError: the place cannot be written.
     """
     rows = np.empty(surface.vertices.shape[0], dtype=_ROW)
-    places = to_file_frame(surface.vertices, camera).cpu().numpy()
+    places = to_file_frame(surface.vertices).cpu().numpy()
     normals = directions_to_file_frame(surface.normals).cpu().numpy()
     levels = ((colours.clamp(-1, 1) + 1) / 2 * 255).round().byte().cpu().numpy()
     for values, names in ((places, ("x", "y", "z")), (normals, ("nx", "ny", "nz")), (levels, ("red", "green", "blue"))):

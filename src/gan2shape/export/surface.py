@@ -22,6 +22,9 @@ from gan2shape.render import (
     sample_image,
 )
 
+FILE_ORIGIN_DEPTH = 1.0
+"""Depth of the files' origin, scene units: the middle of the method's depth range, whatever the camera's pivot."""
+
 FILE_SCALE = 10.0
 """The object is about 0.2 scene units wide; files have it about 2 units wide, which viewers like better."""
 
@@ -95,9 +98,10 @@ def cut_surface(depth: Tensor, mask: Tensor, camera: Camera, *, depth_extent: fl
     return Surface(vertices, _vertex_normals(vertices, renumbered), renumbered, uv, pixel)
 
 
-def to_file_frame(points: Tensor, camera: Camera) -> Tensor:
+def to_file_frame(points: Tensor) -> Tensor:
     """Points (..., 3) of the camera's frame as files have them: (x, −y, 1 − z) · 10, y up, the object facing +z."""
-    return (points - camera.pivot(points)) * points.new_tensor([1.0, -1.0, -1.0]) * FILE_SCALE
+    origin = points.new_tensor([0.0, 0.0, FILE_ORIGIN_DEPTH])
+    return (points - origin) * points.new_tensor([1.0, -1.0, -1.0]) * FILE_SCALE
 
 
 def directions_to_file_frame(directions: Tensor) -> Tensor:

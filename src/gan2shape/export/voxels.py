@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gan2shape.export.surface import FILE_SCALE, MASK_THRESHOLD, to_file_frame
+from gan2shape.export.surface import FILE_ORIGIN_DEPTH, FILE_SCALE, MASK_THRESHOLD, to_file_frame
 from gan2shape.io.files import write_bytes
 from gan2shape.render import Camera, sample_image
 
@@ -88,13 +88,14 @@ def _bounds(depth: Tensor, inside: Tensor, back: float, camera: Camera) -> tuple
         for sign in (-1, 1)
         for length in (depth[inside].unsqueeze(1), torch.full_like(rays[:, :1], back))
     ]
-    placed = to_file_frame(torch.cat(corners), camera)
+    placed = to_file_frame(torch.cat(corners))
     return placed.amin(0), placed.amax(0)
 
 
 def _is_inside(points: Tensor, depth: Tensor, mask: Tensor, back: float, camera: Camera) -> Tensor:
     """Whether points (Y, X, 3) of the file frame lie in the solid: (Y, X) bool."""
-    seen = points * points.new_tensor([1.0, -1.0, -1.0]) / FILE_SCALE + camera.pivot(points)
+    origin = points.new_tensor([0.0, 0.0, FILE_ORIGIN_DEPTH])
+    seen = points * points.new_tensor([1.0, -1.0, -1.0]) / FILE_SCALE + origin
     grid = camera.project(seen)[None]
     # Half a pixel around the picture belongs to its outermost pixels.
     edge = 1 + 1 / (camera.image_size - 1)

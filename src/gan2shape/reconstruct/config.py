@@ -74,6 +74,8 @@ class Objective:
     """Weight of the perceptual term in steps 1 and 3."""
     smoothness: float = 0.01
     """Weight of the second differences of depth and shading."""
+    depth_smoothness: float = 0.0
+    """Further weight of the depth's second differences, which are small numbers (scene units)."""
     offset: float = 0.01
     """Weight of the mean squared latent offset in step 2."""
     features: Literal["discriminator", "vgg"] = "discriminator"

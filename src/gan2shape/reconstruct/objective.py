@@ -53,7 +53,11 @@ def explain(
     return loss
 
 
-def roughness(scene: Scene, camera: Camera) -> Tensor:
-    """Second differences of the canonical depth and of its diffuse shading (the paper smooths the depth only)."""
+def roughness(scene: Scene, camera: Camera, weights: Objective) -> Tensor:
+    """Weighted second differences of the canonical depth and of its diffuse shading (the paper smooths the depth only).
+
+    Under a frontal light ridges shade both their sides alike, so shading alone would not see them.
+    """
     shading = diffuse_shading(scene.normals(camera), scene.lighting)
-    return smoothness(scene.depth) + smoothness(shading)
+    depth = smoothness(scene.depth)
+    return weights.smoothness * (depth + smoothness(shading)) + weights.depth_smoothness * depth

@@ -118,6 +118,7 @@ def reconstruct_job(
         OutputError: the folder cannot be written, or another run holds it.
     """
     log = _Log(on_event)
+    log.warn_of(config)
     reconstructor = Reconstructor(loaded, config, features=features)
     device = reconstructor.device
     image = reconstructor.framing.to_working(job.picture.to(device))
@@ -150,11 +151,6 @@ def reconstruct_job(
             resume=kept,
             keep=partial(save_progress, progress_file, identity=identity),
         )
-        if config.assumes:
-            log.warn(
-                f"the preset {config.name} is published with {config.assumes}; without them this run started from the "
-                "ellipsoid and drew from the generic prior"
-            )
         result = dataclasses.replace(result, warnings=(*log.warnings, *result.warnings))
         write_result(result, job.folder, loaded, on_event=log)
         write_text(job.folder / "log.txt", log.text())
@@ -308,6 +304,14 @@ class _Log:
         """Keep a line, and show it to the user as a warning of the result."""
         self.warnings.append(line)
         self.lines.append(f"warning: {line}")
+
+    def warn_of(self, config: ReconstructConfig) -> None:
+        """Tell what the published schedule starts from and this run does not have."""
+        if config.assumes:
+            self.warn(
+                f"the preset {config.name} is published with {config.assumes}; without them this run starts from the "
+                "ellipsoid and draws from the generic prior"
+            )
 
     def text(self) -> str:
         """All lines."""

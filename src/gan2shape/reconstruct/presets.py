@@ -99,7 +99,7 @@ DEFAULT = ReconstructConfig(
     ),
     stages=(
         Stage(albedo=80, project=150, refine=160, batches=6, warmup=150),
-        Stage(albedo=100, project=0, refine=0),  # the picture's own detail back onto the refined shape
+        Stage(albedo=300, project=0, refine=0),  # the picture's own detail back onto the refined shape
     ),
     prior_steps=300,
     prior=EllipsoidPrior(near=0.95, far=1.03, extend_above=0.4, extend_below=0.2),  # a head with its neck, cut below
@@ -107,7 +107,8 @@ DEFAULT = ReconstructConfig(
     networks=NetworkConfig(width_multiplier=0.5),  # a quarter of the work, and enough at 64 px
     objective=Objective(
         perceptual=0.0,  # the small discriminator's features drive ripples into the shape
-        smoothness=0.1,  # with so few samples the data alone leaves the shape rough
+        smoothness=0.1,  # so few and so crude samples leave the shape rough
+        depth_smoothness=5.0,  # and without this it grows ridges
     ),
     optimizer=Optimizer(
         prior_learning_rate=1e-3,  # few iterations, hence fast rates that fall

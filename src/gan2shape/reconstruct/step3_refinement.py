@@ -56,9 +56,9 @@ def refine(
         shared = {"render": render, "features": features, "weights": weights, "mirrored": mirrored}
         own = explain(scene, target.image, **shared)  # type: ignore[arg-type]
         others = explain(views, images, masks=masks, **shared)  # type: ignore[arg-type]
-        smooth = roughness(scene, camera)
+        smooth = roughness(scene, camera, weights)
         return {
-            "total": own + others + weights.smoothness * smooth,
+            "total": own + others + smooth,
             "target": own,
             "samples": others,
             "roughness": smooth,
