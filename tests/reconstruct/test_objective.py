@@ -108,7 +108,7 @@ def test_a_scene_explains_its_own_picture(rng: torch.Generator) -> None:
     assert float(mirrored) > 0.1, "this object is not symmetric"
 
 
-def test_roughness_is_second_differences_of_depth_and_diffuse_shading(rng: torch.Generator) -> None:
+def test_roughness_is_weighted_second_differences_of_depth_and_diffuse_shading(rng: torch.Generator) -> None:
     scene = random_scene(rng)
     normals = scene.normals(CAMERA)[0].double().numpy()
     light = scene.lighting.direction[0].double().numpy()
@@ -120,8 +120,11 @@ def test_roughness_is_second_differences_of_depth_and_diffuse_shading(rng: torch
         corners = [m[y + 1, x + 1] - m[y + 1, x] - m[y, x + 1] + m[y, x] for y in range(7) for x in range(7)]
         return float(xx + yy + 2 * np.abs(corners).mean())
 
-    expected = slow(scene.depth[0, 0].double().numpy()) + slow(shading)
-    assert float(roughness(scene, CAMERA)) == pytest.approx(expected, rel=1e-5)
+    depth = slow(scene.depth[0, 0].double().numpy())
+    for both, alone in ((0.01, 0.0), (0.1, 5.0)):
+        weights = Objective(smoothness=both, depth_smoothness=alone)
+        expected = both * (depth + slow(shading)) + alone * depth
+        assert float(roughness(scene, CAMERA, weights)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_plane_is_not_rough() -> None:
@@ -131,4 +134,4 @@ def test_a_plane_is_not_rough() -> None:
         Pose.identity(1, torch.zeros(1)),
         Lighting(torch.full((1, 1), 0.5), torch.full((1, 1), 0.5), torch.tensor([[0.0, 0.6, 0.8]])),
     )
-    assert float(roughness(flat, CAMERA)) == pytest.approx(0, abs=1e-5)
+    assert float(roughness(flat, CAMERA, Objective(smoothness=1.0))) == pytest.approx(0, abs=1e-5)
