@@ -238,7 +238,18 @@ def test_a_generator_of_nan(tmp_path: Path, checkpoint: Path, picture: Path, mis
 def test_wrong_weights_of_the_perceptual_term(
     flag: str, said: str, tmp_path: Path, tiny: list[str], picture: Path, mistake: Mistake
 ) -> None:
-    assert said in mistake("reconstruct", picture, flag, of_something_else(tmp_path), "-o", tmp_path / "out", *tiny)
+    flags = (*tiny, "--config.objective.perceptual", "0.5")
+    assert said in mistake("reconstruct", picture, flag, of_something_else(tmp_path), "-o", tmp_path / "out", *flags)
+
+
+@pytest.mark.parametrize("flag", ["--vgg", "--download-vgg"])
+def test_a_perceptual_term_of_weight_0_wants_no_vgg(
+    flag: str, tmp_path: Path, tiny: list[str], picture: Path, mistake: Mistake
+) -> None:
+    flags = (*tiny, "--config.objective.perceptual", "0")
+    said = mistake("reconstruct", picture, flag, tmp_path / "vgg", "-o", tmp_path / "out", *flags)
+    assert "--config.objective.perceptual" in said
+    assert not (tmp_path / "vgg").exists(), "nothing is downloaded for it"
 
 
 def test_a_generator_without_discriminator_asks_for_vgg(

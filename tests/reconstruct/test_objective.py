@@ -99,6 +99,19 @@ def test_explain_is_masked_l1_plus_weighted_perceptual(
     assert float(loss) == pytest.approx(expected, rel=1e-5)
 
 
+def test_without_a_perceptual_weight_no_features_are_asked_for(rng: torch.Generator) -> None:
+    def never(images: Tensor) -> Sequence[Tensor]:
+        raise AssertionError("these features cost time and count for nothing")
+
+    scene, images = random_scene(rng), torch.rand(1, 3, 8, 8, generator=rng) * 2 - 1
+    loss = explain(
+        scene, images, render=partial(render, camera=CAMERA), features=never, weights=Objective(perceptual=0.0)
+    )
+    seen = render(scene, CAMERA)
+    expected = slow_l1(seen.image.double().numpy(), images.double().numpy(), seen.mask.double().numpy())
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+
+
 def test_a_scene_explains_its_own_picture(rng: torch.Generator) -> None:
     scene = random_scene(rng)
     seen = render(scene, CAMERA)

@@ -55,9 +55,15 @@ def perceptual_features(verb: Reconstruct, loaded: LoadedGenerator) -> FeatureEx
     """VGG-16 features if a file was named; else None, which means the discriminator's.
 
     Raises:
-        UserError: the preset or the generator needs VGG and no file was named, or heads without VGG.
+        UserError: the preset or the generator needs VGG and no file was named, heads without VGG, or VGG that nothing
+            would use.
     """
     if verb.vgg is not None or verb.download_vgg is not None:
+        if not verb.config.objective.perceptual and loaded.features is not None:
+            raise UserError(
+                "--vgg and --download-vgg are for the perceptual term, whose weight is 0 in these settings; add "
+                "--config.objective.perceptual 0.5 (the paper's), or leave them out"
+            )
         from gan2shape.networks.vgg import download_vgg_weights, load_vgg
 
         file = verb.vgg or download_vgg_weights(verb.download_vgg or Path())

@@ -27,7 +27,7 @@ class Stage:
     project: int
     """Iterations of step 2 (latent encoder)."""
     refine: int
-    """Iterations of step 3 (all factors)."""
+    """Iterations of step 3 (all factors); 0 ends the stage after step 1, whatever its other numbers say."""
     batches: int = 100
     """Batches of projected samples that are collected after step 2 and kept for step 3."""
     warmup: int = 0
@@ -49,7 +49,7 @@ class Geometry:
     pivot_depth: float = 1.0
     """Depth of the point that the object turns about, in scene units."""
     near: float = 0.9
-    """Nearest depth, in scene units (the pivot is at depth 1)."""
+    """Nearest depth, in scene units."""
     far: float = 1.1
     """Farthest depth, in scene units."""
     border_columns: int = 2
@@ -71,7 +71,7 @@ class Objective:
     """Weights of the loss terms."""
 
     perceptual: float = 0.5
-    """Weight of the perceptual term in steps 1 and 3."""
+    """Weight of the perceptual term in steps 1 and 3; 0 leaves it out and saves its time."""
     smoothness: float = 0.01
     """Weight of the second differences of depth and shading."""
     depth_smoothness: float = 0.0

@@ -32,7 +32,7 @@ def explain(
         scene: one object, or as many poses and lights as there are images.
         images: (B, 3, S, S), signed.
         render: the renderer, with camera and depth range bound.
-        features: pyramid of features for the perceptual term.
+        features: pyramid of features for the perceptual term; not asked where its weight is 0.
         weights: the loss weights.
         masks: (B, 1, S, S), multiplied with the hit mask.
         mirrored: ask the same of the left-right mirrored object, under the product of both hit masks.
@@ -45,11 +45,13 @@ def explain(
     for other in renderings[1:]:
         mask = mask * other.mask
     loss = images.new_zeros(())
-    seen = features(images * mask)
-    heads = getattr(features, "weights", None)  # LPIPS has learned ones, a discriminator none.
     for rendering in renderings:
         loss = loss + photometric(rendering.image, images, mask)
-        loss = loss + weights.perceptual * perceptual_distance(features(rendering.image * mask), seen, heads)
+    if weights.perceptual:
+        seen = features(images * mask)
+        heads = getattr(features, "weights", None)  # LPIPS has learned ones, a discriminator none.
+        for rendering in renderings:
+            loss = loss + weights.perceptual * perceptual_distance(features(rendering.image * mask), seen, heads)
     return loss
 
 
