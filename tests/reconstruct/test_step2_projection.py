@@ -11,16 +11,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gan2shape.generators.offsets import DirectOffset
 from gan2shape.networks import ResidualEncoder
-from gan2shape.priors import LightingPrior, PosePrior
+from gan2shape.priors import PosePrior
 from gan2shape.reconstruct.config import Objective
 from gan2shape.reconstruct.optimize import Adam, Record
-from gan2shape.reconstruct.step2_projection import Projector, Sampler, fit_encoder, project, render_pseudo
-from gan2shape.reconstruct.target import Framing, Target
+from gan2shape.reconstruct.step2_projection import Projector, fit_encoder, project, render_pseudo
+from gan2shape.reconstruct.target import Framing
 from gan2shape.render import Camera, DepthRange, Lighting, Pose, Scene, render
-from gan2shape.render.units import PoseRange, pose_to_units
+from gan2shape.render.units import pose_to_units
 from gan2shape.render.warp import view_depth
+from tests.reconstruct.affine import affine_projector, affine_target, sampler, seeded
 from tests.reconstruct.small import (
     CAMERA,
     SIZE,
@@ -34,15 +34,6 @@ from tests.reconstruct.small import (
 )
 
 RANGE = DepthRange()
-
-
-def sampler(object_mask: Tensor | None = None, camera: Camera = CAMERA, **priors: Any) -> Sampler:
-    parts = {"pose": PosePrior(), "lighting": LightingPrior(), **priors}
-    return Sampler(camera, RANGE, PoseRange(), object_mask=object_mask, **parts)
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def test_drawn_poses_and_lights_are_those_of_the_priors() -> None:
@@ -151,31 +142,6 @@ def test_the_same_seed_draws_the_same_whatever_the_global_state() -> None:
         results.append(sampler()(bumpy_scene(), 2, rng=seeded(7)))
     assert torch.equal(results[0].images, results[1].images)
     assert not torch.equal(results[0].images, sampler()(bumpy_scene(), 2, rng=seeded(8)).images)
-
-
-class Affine:
-    """A generator whose pictures are linear in the latent, rows of a w+ averaged."""
-
-    resolution = SIZE
-    latent_dim = 4
-
-    def __init__(self) -> None:
-        self.basis = torch.randn(4, 3 * SIZE * SIZE, generator=seeded(5)) * 0.2
-
-    def synthesize(self, w: Tensor) -> Tensor:
-        rows = w if w.ndim == 2 else w.mean(1)
-        return (rows @ self.basis).view(-1, 3, SIZE, SIZE)
-
-
-def affine_projector(relative: bool, seed: int = 0) -> Projector:
-    torch.manual_seed(seed)
-    encoder = ResidualEncoder(4, SIZE, 4)
-    return Projector(encoder, DirectOffset(4), Affine(), Framing(SIZE, SIZE, SIZE), relative)
-
-
-def affine_target(rows: int | None = None) -> Target:
-    shape = (1, 4) if rows is None else (1, rows, 4)
-    return Target(torch.zeros(1, 3, SIZE, SIZE), torch.randn(shape, generator=seeded(6)), disc())
 
 
 @pytest.mark.parametrize("relative", [False, True])
