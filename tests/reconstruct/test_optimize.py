@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -42,6 +43,28 @@ def test_steps_are_those_of_adam_with_coupled_weight_decay() -> None:
         first, second = 0.9 * first + 0.1 * slope, 0.999 * second + 0.001 * slope**2
         value -= rate * (first / (1 - 0.9**step)) / (math.sqrt(second / (1 - 0.999**step)) + 1e-8)
     assert float(point.place.detach()) == pytest.approx(value, rel=1e-5)
+
+
+@pytest.mark.parametrize("final", [1.0, 0.1])
+def test_the_rate_falls_exponentially_from_the_first_to_the_last_iteration(final: float) -> None:
+    """Constant slopes make every step of Adam as long as its rate, so the way tells the rates."""
+    first, steps, places = 0.02, 6, list[float]()
+    point = Point(1.0)
+
+    def losses(iteration: int) -> dict[str, Tensor]:
+        places.append(float(point.place.detach()))
+        return {"total": 1e3 * point.place.sum()}
+
+    minimize([point], losses, steps=steps, adam=Adam(first, final=final))
+    places.append(float(point.place.detach()))
+    taken = [before - after for before, after in itertools.pairwise(places)]
+    expected = [first * math.exp(math.log(final) * index / (steps - 1)) for index in range(steps)]
+    assert taken == pytest.approx(expected, rel=1e-4)
+    assert taken[-1] / taken[0] == pytest.approx(final, rel=1e-4)
+
+
+def test_a_single_iteration_has_the_first_rate() -> None:
+    assert Adam(0.3, final=0.1).rate(0, 1) == 0.3
 
 
 def test_only_the_given_modules_move() -> None:

@@ -29,6 +29,7 @@ from gan2shape.reconstruct.pipeline import (
     find_latent,
     reconstruct_job,
 )
+from gan2shape.reconstruct.presets import PRESETS
 from gan2shape.reconstruct.watch import Event, IterationDone, StepFinished, StepStarted
 from gan2shape.result import ReconstructionResult
 from tests.reconstruct.small import TINY, disc, grey_levels, small_generator, small_target
@@ -294,6 +295,21 @@ def test_a_picture_that_the_gan_cannot_make_is_warned_about(loaded: LoadedGenera
     assert any("the generator reproduces this picture poorly" in warning for warning in result.warnings)
     assert "warning: the generator reproduces" in (tmp_path / "p" / "log.txt").read_text()
     assert list(ReconstructionResult.load(tmp_path / "p").warnings) == list(result.warnings)
+
+
+@pytest.mark.usefixtures("numbers_only")
+def test_a_preset_that_starts_from_less_than_its_published_schedule_says_so(
+    loaded: LoadedGenerator, tmp_path: Path
+) -> None:
+    job = a_job(loaded, tmp_path / "p")
+    assumes = PRESETS["paper-cat"].assumes
+    config = dataclasses.replace(ONE_STAGE, name="paper-cat", assumes=assumes)
+    (warning,) = reconstruct_job(job, loaded, config).warnings
+    assert warning.startswith(f"the preset paper-cat is published with {assumes}; without them")
+    assert f"warning: {warning}\n" in (job.folder / "log.txt").read_text()
+    assert ReconstructionResult.load(job.folder).warnings == (warning,)
+    assert reconstruct_job(job, loaded, config, resume=True).warnings == (warning,)
+    assert not reconstruct_job(a_job(loaded, tmp_path / "q"), loaded, ONE_STAGE).warnings
 
 
 def test_a_found_latent_reproduces_the_picture(loaded: LoadedGenerator) -> None:

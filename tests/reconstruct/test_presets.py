@@ -59,6 +59,29 @@ def test_what_the_method_says_of_categories() -> None:
     assert [stage.mirror_albedo for stage in pretraining] == [False, True, True, True]
 
 
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_say_what_their_published_schedule_starts_from(name: str) -> None:
+    assumes = PRESETS[name].assumes
+    assert bool(assumes) == (name != "default")
+    assert ("Gaussians" in assumes) == (name != "default")
+    single = name.removeprefix("paper-") in ("celeba", "cat", "synface")
+    assert ("joint pre-training" in assumes) == single, "cars and churches are published from the ellipsoid"
+    assert ("trained jointly" in assumes) == (PRESETS[name].images > 1)
+
+
+def test_published_presets_have_nothing_of_our_own() -> None:
+    for name in PUBLISHED:
+        config = PRESETS[name]
+        assert (config.optimizer.final_rate, config.projection.polish, config.objective.depth_smoothness) == (1, 0, 0)
+        assert (config.objective.perceptual, config.objective.smoothness, config.objective.offset) == (0.5, 0.01, 0.01)
+        assert config.geometry.pivot_depth == 1
+        assert (config.prior_steps, config.prior.near, config.prior.radius) == (1000, 0.91, 0.4)
+        assert config.projection.offset_layers == (8 if "synface" in name else 2)
+        assert config.projection.relative == (name not in ("paper-car", "paper-church"))
+        batches = {"paper-synface-pretrain": 1000}.get(name, 800 if "pretrain" in name else 100)
+        assert {stage.batches for stage in config.stages} == {batches}
+
+
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedGenerator:
     return small_generator(tmp_path_factory.mktemp("generator"), resolution=64)

@@ -85,6 +85,51 @@ def test_the_result_says_what_it_was_made_of(loaded: LoadedGenerator) -> None:
     assert {name.split(".")[0] for name in result.networks} == {"factors", "encoder"}
 
 
+def test_a_stage_without_refinement_moves_the_albedo_network_alone(loaded: LoadedGenerator) -> None:
+    target, events, kept = small_target(loaded), list[Event](), list[Progress]()
+    shorter = dataclasses.replace(TINY, stages=(*TINY.stages, Stage(2, 2, 0, batches=2, warmup=2)))
+    whole, longer = Reconstructor(loaded, TINY)(target), Reconstructor(loaded, shorter)
+    result = longer(target, on_event=events.append, keep=kept.append)
+    assert [event.name for event in events if isinstance(event, StepFinished)] == [*STEPS, "stage 2: albedo"]
+    changed = {name for name in whole.networks if not torch.equal(whole.networks[name], result.networks[name])}
+    assert {".".join(name.split(".")[:2]) for name in changed} == {"factors.albedo_net"}
+    assert torch.equal(whole.scene.depth, result.scene.depth)
+    assert not torch.equal(whole.scene.albedo, result.scene.albedo)
+    assert kept[-1].values == {}, "nothing comes after it that would need them"
+    assert same(result, longer(target, resume=kept[-1]))
+    assert same(result, longer(target, resume=kept[-2]))
+
+
+def test_rates_that_fall_and_polished_samples_change_the_result_but_not_its_repeatability(
+    loaded: LoadedGenerator,
+) -> None:
+    target = small_target(loaded)
+    plain = Reconstructor(loaded, TINY)(target)
+    falling = dataclasses.replace(TINY, optimizer=dataclasses.replace(TINY.optimizer, final_rate=0.1))
+    polished = dataclasses.replace(TINY, projection=dataclasses.replace(TINY.projection, polish=2))
+    for config in (falling, polished):
+        result, again = (Reconstructor(loaded, config)(target) for _ in range(2))
+        assert same(result, again)
+        assert not same(result, plain)
+    adam = Reconstructor(loaded, falling)._adam(2e-3)
+    assert (adam.rate(0, 9), adam.rate(8, 9)) == pytest.approx((2e-3, 2e-4))
+
+
+def test_an_interruption_while_samples_are_polished_resumes_to_the_identical_result(loaded: LoadedGenerator) -> None:
+    target, kept = small_target(loaded), list[Progress]()
+    config = dataclasses.replace(TINY, projection=dataclasses.replace(TINY.projection, polish=3))
+    reconstructor = Reconstructor(loaded, config)
+
+    def interrupting(event: Event) -> None:
+        if isinstance(event, IterationDone) and event.name == "stage 1: projection":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        reconstructor(target, on_event=interrupting, keep=kept.append)
+    assert kept[-1].finished[-1] == "stage 1: encoder"
+    assert same(reconstructor(target), reconstructor(target, resume=kept[-1]))
+
+
 def test_initial_weights_take_the_place_of_step_0(loaded: LoadedGenerator) -> None:
     target, events = small_target(loaded), list[Event]()
     first = Reconstructor(loaded, TINY)(target)

@@ -128,9 +128,9 @@ class Reconstructor:
         }
         name = f"{title}: albedo"
         albedo: dict[str, Any] = {"adam": self._adam(rates.albedo_learning_rate), "mirrored": stage.mirror_albedo}
-        scene = run(name, stage.albedo, fit_albedo, nets, target, **albedo, **explaining)
-
-        if not stage.refine:
+        last = not stage.refine
+        scene = run(name, stage.albedo, fit_albedo, nets, target, forget=last, **albedo, **explaining)
+        if last:
             return  # Nothing would learn from new views.
 
         name = f"{title}: encoder"
