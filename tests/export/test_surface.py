@@ -45,6 +45,12 @@ def test_vertices_lie_on_their_rays(scene: Scene, mask: torch.Tensor, camera: Ca
     assert (files - expected_files).abs().max() < 1e-5
 
 
+def test_files_have_their_origin_at_depth_1_whatever_the_pivot(scene: Scene, mask: torch.Tensor) -> None:
+    near, far = (cut_surface(scene.depth, mask, Camera(24, pivot_depth=p), depth_extent=0.2) for p in (1.0, 1.04))
+    assert torch.equal(to_file_frame(near.vertices), to_file_frame(far.vertices))
+    assert to_file_frame(torch.tensor([0.02, -0.03, 1.05])).tolist() == pytest.approx([0.2, 0.3, -0.5], abs=1e-5)
+
+
 def test_a_jump_between_two_surfaces_is_open(camera: Camera) -> None:
     depth = torch.full((1, 1, 24, 24), 1.05)
     depth[..., 8:16, 8:16] = 1.05 - JUMP * 0.2 * 1.1

@@ -50,6 +50,14 @@ def test_the_place_and_the_order_of_the_axes(box: tuple[Voxels, torch.Tensor]) -
     assert y.min().item() == pytest.approx((11.5 - 11.5) * pixel, abs=tolerance)
 
 
+def test_the_place_is_the_same_whatever_the_pivot(box: tuple[Voxels, torch.Tensor]) -> None:
+    voxels, mask = box
+    depth = torch.where(mask > 0, 0.95, 0.5)
+    turned = solid_voxels(depth, mask, Camera(24, pivot_depth=1.04), far=FAR)
+    assert torch.equal(turned.origin, voxels.origin)
+    assert torch.equal(turned.occupancy, voxels.occupancy)
+
+
 def test_a_ball_bulges_towards_the_viewer() -> None:
     steps = torch.arange(32.0)
     row, column = torch.meshgrid(steps, steps, indexing="ij")

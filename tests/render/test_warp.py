@@ -144,6 +144,18 @@ def test_batches_of_one_go_with_many_poses() -> None:
         torch.testing.assert_close(together.depth[k], alone.depth[0])
 
 
+def test_what_is_not_hit_is_known_at_any_depth() -> None:
+    """A range whose limit lies behind the rasteriser's usual background."""
+    camera, limits = Camera(12), DepthRange(60.0, 90.0)
+    depth = torch.full((1, 1, 12, 12), 75.0)
+    seen = reproject(
+        random_texture(12, dtype=torch.float32), depth, pose_deg(0, 0, 45).to(torch.float32), camera, depth_range=limits
+    )
+    assert seen.mask[0, 0, 0, 0] == 0
+    assert float(seen.depth[0, 0, 0, 0]) == limits.hit_limit == 105
+    assert seen.mask[0, 0, 5:7, 5:7].min() == 1
+
+
 def test_a_textured_mesh_shows_its_texture_through_the_uv_map() -> None:
     """The depth grid with uv = its own pixels is what reprojection shows, where the texture is linear."""
     camera = Camera(32)

@@ -73,7 +73,8 @@ def view_depth(
     """
     vertices = pose.apply(depth_to_vertices(depth, camera), camera)
     faces = grid_faces(camera.image_size, camera.image_size, depth.device)
-    seen = rasterize(vertices, faces, camera, supersample=supersample, background=BACKGROUND_DEPTH, compat=compat)
+    background = max(BACKGROUND_DEPTH, depth_range.hit_limit)
+    seen = rasterize(vertices, faces, camera, supersample=supersample, background=background, compat=compat)
     return depth_range.clamp(seen)
 
 
