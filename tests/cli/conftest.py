@@ -36,6 +36,8 @@ FEW_STEPS = [
     *("--config.stages.0.refine", "2"),
     *("--config.stages.0.warmup", "2"),
     *("--config.stages.0.batches", "2"),
+    *("--config.stages.1.albedo", "2"),
+    *("--config.projection.polish", "2"),
     *("--config.optimizer.batch-size", "2"),
     *("--config.inversion.samples", "4"),
     *("--config.inversion.restarts", "2"),

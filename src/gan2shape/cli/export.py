@@ -45,6 +45,7 @@ class Export:
         """
         kind = self._kind()
         from gan2shape.cli.saved import load_saved
+        from gan2shape.export.folder import TURNTABLE_SHARE
         from gan2shape.export.mesh import write_glb, write_obj
         from gan2shape.export.pointcloud import write_ply
         from gan2shape.export.video import turntable_frames, write_webp
@@ -65,7 +66,7 @@ class Export:
         elif kind == "voxels":
             write_voxels(file, solid_voxels(scene.depth, saved.mask, camera, far=saved.depth_range.far))
         else:
-            limit = saved.config.yaw_limit_deg * 2 / 3
+            limit = saved.config.yaw_limit_deg * TURNTABLE_SHARE
             write_webp(file, turntable_frames(surface, surface.pick(texture), camera, yaw_limit_deg=limit))
         say(f"written: {file}")
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from gan2shape.errors import InputError
 from gan2shape.export.surface import Surface, canonical_mask, cut_surface
 from gan2shape.reconstruct.config import ReconstructConfig, config_from_dict
+from gan2shape.reconstruct.reconstructor import depth_range_of
 from gan2shape.render import DepthRange
 from gan2shape.result import ReconstructionResult
 
@@ -37,10 +38,7 @@ def load_saved(folder: Path) -> Saved:
     result = ReconstructionResult.load(folder)
     try:
         config = config_from_dict(result.config)
-        geometry = config.geometry
-        limits = DepthRange(
-            geometry.near, geometry.far, border_columns=geometry.border_columns, border_weight=geometry.border_weight
-        )
+        limits = depth_range_of(config.geometry)
     except (TypeError, ValueError) as error:
         raise InputError(f"{folder / 'config.json'}: {error}; reconstruct again") from None
     mask = canonical_mask(result.scene, result.mask, result.camera)

@@ -27,6 +27,7 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("geometry.fov_deg", 0.1, 120),
     ("geometry.near", 0.01, 100),
     ("geometry.far", 0.01, 100),
+    ("geometry.pivot_depth", 0.01, 100),
     ("geometry.border_*", 0, 1024),
     ("geometry.rotation_deg", 0, 180),
     ("geometry.*_translation", 0, 10),

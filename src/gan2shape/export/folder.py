@@ -239,7 +239,7 @@ def _depth_picture(view: Rendering, mask: Tensor) -> Tensor:
     """Depth as signed grey (1, S, S), near white; the object's own extent fills the scale, to be readable."""
     hit = view.mask > 0
     object_pixels = hit & (mask >= 0.5)
-    depths = view.depth[object_pixels if bool(object_pixels.any()) else hit | True]
+    depths = view.depth[object_pixels if bool(object_pixels.any()) else torch.ones_like(hit)]
     near, far = depths.min(), depths.max()
     grey = 1 - 2 * ((view.depth - near) / (far - near).clamp(min=1e-6)).clamp(0, 1) * 0.9
     return torch.where(hit, grey, -1.0)[0]
