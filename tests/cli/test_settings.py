@@ -26,6 +26,8 @@ def test_every_preset_is_accepted(name: str) -> None:
         ("--config.geometry.near", "1.2", "must be less than --config.geometry.far; got 1.2 and 1.1"),
         ("--config.geometry.fov-deg", "0", "must be from 0.1 to 120"),
         ("--config.geometry.pivot-depth", "-1", "must be from 0.01 to 100"),
+        ("--config.lighting.x-min", "-1e30", "must be from -100 to 100"),
+        ("--config.pose.yaw-scale", "1e30", "must be from -100 to 100"),
         ("--config.optimizer.final-rate", "0", "must be from 1e-06 to 1"),
         ("--config.projection.polish", "-1", "must be 0 or more"),
         ("--config.objective.depth-smoothness", "-1", "must be 0 or more"),

@@ -31,6 +31,8 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("geometry.border_*", 0, 1024),
     ("geometry.rotation_deg", 0, 180),
     ("geometry.*_translation", 0, 10),
+    ("pose.*", -100, 100),
+    ("lighting.*", -100, 100),
     ("networks.*", 0.01, 4096),
     ("objective.*", 0, math.inf),
     ("optimizer.batch_size", 1, math.inf),

@@ -22,7 +22,10 @@ PITCH_DEG = 8.0
 
 
 def turntable_poses(count: int, yaw_limit_deg: float, like: Tensor) -> Pose:
-    """A closed loop: the yaw swings once to both sides, the pitch twice, so that the object draws an eight."""
+    """A closed loop of ``count`` poses: the yaw swings once to both sides, the pitch twice; the object draws an eight.
+
+    With the dtype and device of ``like``.
+    """
     phase = torch.arange(count, dtype=torch.float64) / count * 2 * math.pi
     yaw = math.radians(yaw_limit_deg) * phase.sin()
     pitch = math.radians(PITCH_DEG) * (2 * phase).sin()

@@ -55,7 +55,7 @@ def turns(yaw_limit_deg: float = YAW_LIMIT_DEG, pitch_limit_deg: float = PITCH_L
 
 
 def turn_poses(wanted: tuple[Turn, ...], like: Tensor) -> Pose:
-    """The turns as poses of the canonical object, with the dtype and device of ``like``."""
+    """The N turns as poses (batch N) of the canonical object, with the dtype and device of ``like``."""
     angles = [[math.radians(turn.pitch_deg), math.radians(turn.yaw_deg), 0.0] for turn in wanted]
     return Pose.from_euler(like.new_tensor(angles))
 

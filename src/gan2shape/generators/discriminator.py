@@ -126,7 +126,10 @@ class StyleGAN2Discriminator(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Signed pictures (B, 3, R, R) to scores (B, 1), higher = more real; B divides into groups of min(B, 4)."""
+        """Signed pictures (B, 3, R, R) to scores (B, 1), higher = more real; B divides into groups of min(B, 4).
+
+        Raises ValueError for another shape, or a batch that does not divide.
+        """
         side = self.config.resolution
         if images.ndim != 4 or images.shape[1:] != (3, side, side):
             raise ValueError(f"images must be (B, 3, {side}, {side}); got {tuple(images.shape)}")
@@ -146,6 +149,7 @@ def append_deviation(x: Tensor) -> Tensor:
     """Map (B, C, H, W) with one more channel: the deviation within a group of samples, averaged over everything else.
 
     A group has G = min(B, 4) samples, B / G apart; the variance is biased, with 1e-8 inside the root.
+    Raises ValueError for a batch that does not divide into such groups.
     """
     batch, channels, height, width = x.shape
     group = min(batch, STDDEV_GROUP)

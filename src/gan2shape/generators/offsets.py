@@ -17,6 +17,9 @@ class MappingTailOffset(nn.Module):
 
     The mapping has entries 0 (PixelNorm) to n. With F1 = `tail_layers`, cut to n: h0 is entries 0 to n-1-F1 applied to
     z = 0, and the tail is entries n-F1 to n. F1 = n makes the whole mapping, PixelNorm included, the tail, and h0 zero.
+
+    Raises:
+        ValueError: `tail_layers` is negative.
     """
 
     def __init__(self, mapping: MappingNetwork, tail_layers: int) -> None:
@@ -39,7 +42,7 @@ class MappingTailOffset(nn.Module):
         return self.start.shape[1]
 
     def forward(self, code: Tensor) -> Tensor:
-        """Codes (B, code_dim) to latent offsets (B, latent_dim)."""
+        """Codes (B, code_dim) to latent offsets (B, latent_dim). Raises ValueError for another shape."""
         if code.ndim != 2 or code.shape[1] != self.code_dim:
             raise ValueError(f"code must be (B, {self.code_dim}); got {tuple(code.shape)}")
         return self._tail(code + self.start) - self.end
@@ -61,7 +64,7 @@ class DirectOffset(nn.Module):
         return self.latent_dim
 
     def forward(self, code: Tensor) -> Tensor:
-        """Codes (B, latent_dim) as they are."""
+        """Codes (B, latent_dim) as they are. Raises ValueError for another shape."""
         if code.ndim != 2 or code.shape[1] != self.latent_dim:
             raise ValueError(f"code must be (B, {self.latent_dim}); got {tuple(code.shape)}")
         return code

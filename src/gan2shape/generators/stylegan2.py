@@ -193,6 +193,7 @@ class StyleGAN2Generator(nn.Module):
         """Latents (B, w_dim) or (B, num_ws, w_dim) to pictures (B, 3, R, R), signed, not clamped.
 
         `noise` holds one map (1 or B, 1, side, side) per layer, sides as in the config; None means the fixed maps.
+        Raises ValueError for latents of another shape.
         """
         maps = self.fixed_noise() if noise is None else noise
         styled = [self.conv1, *self.convs]
@@ -246,7 +247,10 @@ class FrozenStyleGAN2(nn.Module):
         return self.style.entries(z, 0, self.style.layers)
 
     def synthesize(self, w: Tensor) -> Tensor:
-        """Latents (B, w_dim) or (B, num_ws, w_dim) to pictures (B, 3, R, R), signed, not clamped, w's dtype."""
+        """Latents (B, w_dim) or (B, num_ws, w_dim) to pictures (B, 3, R, R), signed, not clamped, w's dtype.
+
+        Raises ValueError for latents of another shape.
+        """
         rows = _latent_rows(w, self.config).to(self.style.dtype)
         return _synthesize(self.constant, list(self.layers), list(self.to_rgb), rows).to(w.dtype)
 

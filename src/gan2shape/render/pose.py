@@ -36,7 +36,10 @@ class Pose:
 
     @staticmethod
     def from_euler(angles: Tensor, translation: Tensor | None = None) -> Pose:
-        """Pose from angles (B, 3) = pitch, yaw, roll in radians and a translation (B, 3), zero if left out."""
+        """Pose from angles (B, 3) = pitch, yaw, roll in radians and a translation (B, 3), zero if left out.
+
+        Raises ValueError for other shapes.
+        """
         if angles.dim() != 2 or angles.shape[1] != 3:
             raise ValueError(f"angles must be (B, 3): pitch, yaw, roll in radians; got {tuple(angles.shape)}")
         cx, cy, cz = angles.cos().unbind(1)
@@ -85,7 +88,10 @@ class Pose:
         return Pose(rotation, translation)
 
     def apply(self, points: Tensor, camera: Camera) -> Tensor:
-        """Move points (B, ..., 3) in scene units about the camera's pivot. A batch of one goes with any batch."""
+        """Move points (B, ..., 3) in scene units about the camera's pivot. A batch of one goes with any batch.
+
+        Raises ValueError for points of another shape.
+        """
         if points.dim() < 2 or points.shape[-1] != 3:
             raise ValueError(f"points must be (B, ..., 3); got {tuple(points.shape)}")
         pivot = camera.pivot(points)

@@ -118,7 +118,7 @@ def render_textured(
     `vertices` (B, N, 3) in scene units, `faces` (F, 3) int64, `uv` (B, N, 2) places in the texture, normalised (x, y)
     with corners aligned, `texture` (B, C, H, W). At texture seams, vertices occur once per side. Every sample reads
     the texture; samples are averaged as in `rasterize_depth`. Batches of one of `uv` and `texture` go with any batch.
-    Gradients reach vertices, uv and texture.
+    Gradients reach vertices, uv and texture. Raises ValueError for wrong shapes.
     """
     if uv.dim() != 3 or uv.shape[1:] != (vertices.shape[1], 2):
         raise ValueError(f"uv must be (B, {vertices.shape[1]}, 2); got {tuple(uv.shape)}")
