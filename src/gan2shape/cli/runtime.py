@@ -70,7 +70,7 @@ class Runtime(Compute):
     generator: Annotated[str, arg(metavar="SOURCE")] = "bundled"
     """The GAN: "bundled", or a checkpoint file (.safetensors, .pt)."""
     seed: int = 0
-    """Seed of everything random; the same seed gives the same result on a machine."""
+    """Seed of everything random; the same seed gives the same result on a CPU (on a GPU nearly the same)."""
 
     def load(self, offset_layers: int | None = None) -> LoadedGenerator:
         """The generator, frozen, on the device.

@@ -76,7 +76,7 @@ class Reconstructor:
 
         Args:
             target: picture, latent and mask.
-            seed: same seed, machine and thread count: same result.
+            seed: same seed, machine and thread count: same result, bit for bit on a CPU; a GPU adds in no fixed order.
             on_event: told about every step and iteration.
             resume: what an interrupted run of the same target, configuration and seed had kept.
             keep: called after each finished step with what a later run needs to go on from there.

@@ -47,7 +47,11 @@ class Scene:
 
     def with_(self, *, pose: Pose | None = None, lighting: Lighting | None = None) -> Scene:
         """The same object under another pose or light."""
-        return replace(self, pose=pose or self.pose, lighting=lighting or self.lighting)
+        return replace(
+            self,
+            pose=self.pose if pose is None else pose,
+            lighting=self.lighting if lighting is None else lighting,
+        )
 
     def detach(self) -> Scene:
         """The same scene without gradient history."""
