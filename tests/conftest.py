@@ -6,6 +6,11 @@ import pytest
 import torch
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option of tests/test_golden.py."""
+    parser.addoption("--update-golden", action="store_true", help="write tests/golden/*.png anew instead of comparing")
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     """Two threads on a busy core are slower than one, and results then depend on the machine's load."""
