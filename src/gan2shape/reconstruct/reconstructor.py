@@ -83,6 +83,9 @@ class Reconstructor:
 
         Returns:
             The result; its ``warnings`` say so when an optimisation diverged and the last good state was taken.
+
+        Raises:
+            InputError: the mask shows no object, or weights that were handed in belong to other networks.
         """
         config, target = self.config, target.to(self.device)
         nets, encoder = self.new_networks(seed)
