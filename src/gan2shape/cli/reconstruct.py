@@ -60,7 +60,8 @@ class Reconstruct:
     latent: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(optional)")] = None
     """File with the picture's latent (.safetensors, .pt); found by optimisation if not given."""
     vgg: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(optional)")] = None
-    """File of VGG-16 weights (torchvision's) for the perceptual term; discriminator features if not given."""
+    """File of VGG-16 weights (torchvision's) for the perceptual term, where that has a weight; discriminator features
+    if not given."""
     lpips: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(optional)")] = None
     """File of LPIPS 0.1 heads for VGG, used with --vgg; plain features if not given."""
     download_vgg: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="(optional)")] = None
