@@ -129,8 +129,8 @@ def test_the_real_command_says_where_everything_is(command: Command, tmp_path: P
     lines = ended.stdout.splitlines()
     assert lines[0] == "four [red]: preset default, seed 0, on cpu, threads: 1"
     steps = ("inversion", "shape prior", "stage 1: albedo", "stage 1: encoder", "stage 1: projection")
-    steps += ("stage 1: pose and light", "stage 1: shape", "files")
-    assert [line[:26].strip() for line in lines[1:9]] == list(steps)
+    steps += ("stage 1: pose and light", "stage 1: shape", "stage 2: albedo", "files")
+    assert [line[:26].strip() for line in lines[1:10]] == list(steps)
     assert lines[-2:] == [
         "results:       out/four [red]",
         "contact sheet: out/four [red]/contact_sheet.png",
