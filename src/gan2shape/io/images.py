@@ -265,5 +265,5 @@ def _to_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
             if turned is not None:
                 return turned
         except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
-            pass
+            pass  # A damaged profile is left out, as viewers do; the colours are then those of the file.
     return plain.convert("RGB")
