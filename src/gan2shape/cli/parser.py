@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import inspect
 import io
 import re
@@ -30,6 +31,9 @@ VERBS = {
     "info": Info,
 }
 
+GROUPS: dict[str, tuple[str, dict[str, Any]]] = {}
+"""Verbs of two words: the first, what it is about, and the second words."""
+
 # tyro keeps a line break before a line that does not begin with a letter.
 _DESCRIPTION = """One picture and a 2D GAN in, the object in 3D out.
   $ gan2shape demo                                  a bundled picture, in a few minutes
@@ -51,14 +55,17 @@ def parse(arguments: list[str]) -> Any:
         UserError: arguments that no verb understands.
         SystemExit: status 0 after ``--help``.
     """
-    name, *rest = arguments
-    if name not in VERBS:
+    program, verbs, about = "gan2shape", {**VERBS, **_first_words()}, _DESCRIPTION
+    if arguments[0] in GROUPS:
+        program, (about, verbs), arguments = f"gan2shape {arguments[0]}", GROUPS[arguments[0]], arguments[1:]
+    name, *rest = arguments or ["--help"]
+    if name not in verbs:
         if not name.startswith("-"):
-            raise UserError(f"no verb {name!r}; choose one of {', '.join(VERBS)}; see gan2shape --help")
-        return _quietly("gan2shape", Union[_all_verbs()], args=arguments, description=_DESCRIPTION)  # noqa: UP007
-    kind = VERBS[name]
+            raise UserError(f"no verb {name!r}; choose one of {', '.join(verbs)}; see {program} --help")
+        return _quietly(program, Union[_all(verbs)], args=[name, *rest], description=about)  # noqa: UP007
+    kind = verbs[name]
     defaults = {"default": Reconstruct(config=preset_of(rest))} if kind is Reconstruct else {}
-    return _quietly(f"gan2shape {name}", kind, args=rest, description=inspect.getdoc(kind), **defaults)
+    return _quietly(f"{program} {name}", kind, args=rest, description=inspect.getdoc(kind), **defaults)
 
 
 def one_line(boxes: str) -> str:
@@ -83,12 +90,21 @@ def one_line(boxes: str) -> str:
     return gist or "these arguments are not understood"
 
 
-def _all_verbs() -> Any:
+def _all(verbs: dict[str, Any]) -> Any:
     """The verbs with the first sentence of their descriptions."""
     return tuple(
         Annotated[kind, tyro.conf.subcommand(name, description=(inspect.getdoc(kind) or "").partition("\n")[0])]
-        for name, kind in VERBS.items()
+        for name, kind in verbs.items()
     )
+
+
+def _first_words() -> dict[str, Any]:
+    """The first words of two-word verbs, as classes for the list of all verbs."""
+    kinds = {}
+    for name, (about, verbs) in GROUPS.items():
+        text = f"{about.rstrip('.')}: {', '.join(verbs)}."
+        kinds[name] = dataclasses.make_dataclass(name.title(), [], namespace={"__doc__": text}, frozen=True)
+    return kinds
 
 
 def _quietly(program: str, kind: Any, **options: Any) -> Any:

@@ -1,0 +1,129 @@
+"""Flags that all verbs of ``gan2shape train`` share, and the progress bar of a training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from tyro.conf import FlagCreatePairsOff, arg
+
+from gan2shape.cli.runtime import Compute, check_seed, say
+from gan2shape.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+    from gan2shape.train.pictures import Pictures
+    from gan2shape.train.run import Task
+
+_MOST = 10**9
+
+
+@dataclass(frozen=True)
+class TrainingFlags(Compute):
+    """From what, how long and where to a network is trained."""
+
+    data: Annotated[Path, arg(metavar="SOURCE")] = Path("pictures")
+    """Pictures: a folder or zip file of pictures, a packed .npz file, or a head model (its packed file or its folder),
+    which is rendered on the fly."""
+    output: Annotated[Path, arg(aliases=("-o",), metavar="FOLDER")] = Path("training")
+    """Run folder: settings, checkpoint, history and snapshots."""
+    resume: FlagCreatePairsOff[bool] = False
+    """Go on from the folder's checkpoint, exactly as if there had been no interruption."""
+    steps: Annotated[int, arg(metavar="COUNT")] = 20_000
+    """Iterations in all, those of earlier runs included."""
+    minutes: Annotated[float, arg(metavar="MINUTES")] = 0.0
+    """Stop after this long, with a checkpoint to go on from (0: no limit)."""
+    save_every: Annotated[int, arg(metavar="COUNT")] = 500
+    """Iterations between checkpoints."""
+    snapshot_every: Annotated[int, arg(metavar="COUNT")] = 1000
+    """Iterations between snapshots: pictures to look at, weights to use."""
+    seed: int = 0
+    """Seed of everything random."""
+    size: Annotated[int, arg(metavar="PIXELS")] = 64
+    """Side of the pictures, a power of two."""
+    views: Annotated[int, arg(metavar="COUNT")] = 1
+    """With a head model as source: how many successive pictures show one head."""
+    tensorboard: FlagCreatePairsOff[bool] = False
+    """Also write the history for TensorBoard (needs the extra "track")."""
+
+    def check(self) -> None:
+        """Refuse numbers that no training can have.
+
+        Raises:
+            UserError: naming the flag.
+        """
+        check_seed(self.seed, "--seed")
+        for flag, value in (
+            ("--steps", self.steps),
+            ("--save-every", self.save_every),
+            ("--snapshot-every", self.snapshot_every),
+            ("--views", self.views),
+        ):
+            if not 1 <= value <= _MOST:
+                raise UserError(f"{flag} must be from 1 to {_MOST}; got {value}")
+        if not 0 <= self.minutes <= _MOST:
+            raise UserError(f"--minutes must be 0 (no limit) or more; got {self.minutes}")
+        if not (16 <= self.size <= 1024 and self.size & (self.size - 1) == 0):
+            raise UserError(f"--size must be a power of two from 16 to 1024; got {self.size}")
+
+    def open(self, device: torch.device) -> Pictures:
+        """The stream of pictures.
+
+        Raises:
+            UserError: the source is missing, damaged or empty.
+        """
+        from gan2shape.data import open_pictures
+
+        return open_pictures(self.data, size=self.size, seed=self.seed, device=device, views=self.views)
+
+    def train(self, task: Task) -> None:
+        """Run the training with a progress bar, and say where its files are.
+
+        Raises:
+            UserError: the run folder cannot be used, or the training ran away.
+        """
+        from gan2shape.train.run import DivergedError, Schedule, run_training
+
+        schedule = Schedule(self.steps, self.save_every, self.snapshot_every, self.minutes)
+        with _Bar(task.kind) as bar:
+            try:
+                done = run_training(
+                    task,
+                    self.output,
+                    schedule,
+                    resume=self.resume,
+                    on_progress=bar.show,
+                    tensorboard=self.tensorboard,
+                )
+            except DivergedError as error:
+                raise UserError(f"{error}; the last checkpoint is kept in {self.output}") from None
+        say(f"{done} of {self.steps} iterations: {self.output}")
+        if done < self.steps:
+            say("to go on: the same command with --resume")
+
+
+class _Bar:
+    """Progress of a training, with the time left and its numbers."""
+
+    def __init__(self, kind: str) -> None:
+        from rich.progress import TextColumn
+
+        from gan2shape.cli.progress import new_bars, new_console
+
+        self.bars = new_bars(new_console(), TextColumn("{task.fields[numbers]}"))
+        self.task = self.bars.add_task(f"training {kind}", total=None, numbers="")
+
+    def __enter__(self) -> _Bar:
+        self.bars.start()
+        return self
+
+    def __exit__(self, *failure: Any) -> None:
+        self.bars.stop()
+
+    def show(self, done: int, steps: int, numbers: Mapping[str, float]) -> None:
+        """After iteration ``done`` of ``steps``."""
+        text = " ".join(f"{name} {value:.3g}" for name, value in list(numbers.items())[:3])
+        self.bars.update(self.task, completed=done, total=steps, numbers=text)

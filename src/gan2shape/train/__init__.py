@@ -1,0 +1,1 @@
+"""Training of generators and baselines; the reconstruction neither needs nor knows it."""
