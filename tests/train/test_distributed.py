@@ -1,0 +1,52 @@
+"""Two processes that average their gradients must move as one process with both batches."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from gan2shape.train.distributed import average_gradients, process_group, world
+
+WORKER = """
+import sys, torch
+from gan2shape.train.distributed import any_process, average_gradients, process_group, world
+torch.set_num_threads(1)
+with process_group(torch.device("cpu")):
+    rank, count = world()
+    net = torch.nn.Linear(3, 2)
+    torch.nn.init.constant_(net.weight, 0.5), torch.nn.init.zeros_(net.bias)
+    data = torch.arange(24.0).view(8, 3) / 10
+    net(data[rank * 4 : rank * 4 + 4]).square().mean().backward()
+    average_gradients(net.parameters())
+    assert any_process(rank == 1) and not any_process(False)
+    torch.save({"count": count, "gradient": net.weight.grad}, f"{sys.argv[1]}/{rank}.pt")
+"""
+
+
+def test_two_processes_have_the_gradient_of_the_whole_batch(tmp_path: Path) -> None:
+    program = tmp_path / "worker.py"
+    program.write_text(WORKER)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    subprocess.run([*launch, str(program), str(tmp_path)], check=True, timeout=120, capture_output=True)
+    net = torch.nn.Linear(3, 2)
+    torch.nn.init.constant_(net.weight, 0.5)
+    torch.nn.init.zeros_(net.bias)
+    net(torch.arange(24.0).view(8, 3) / 10).square().mean().backward()
+    for rank in range(2):
+        kept = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        assert kept["count"] == 2
+        torch.testing.assert_close(kept["gradient"], net.weight.grad)
+
+
+def test_one_process_is_left_alone() -> None:
+    net = torch.nn.Linear(2, 1)
+    net(torch.ones(1, 2)).sum().backward()
+    before = net.weight.grad.clone()  # type: ignore[union-attr]
+    with process_group(torch.device("cpu")) as device:
+        assert world() == (0, 1)
+        assert device.type == "cpu"
+        average_gradients(net.parameters())
+    assert torch.equal(net.weight.grad, before)  # type: ignore[arg-type]
