@@ -92,4 +92,4 @@ class TrueHead:
         lighting = sampler.lighting.sample(count, scene.lighting, rng=rng)
         pose = sampler.pose.sample(count, rng=rng, ranges=sampler.pose_range)
         images, masks = self.render(pose, lighting, sampler.camera)
-        return ProjectedSamples(images, masks, pose, lighting)
+        return ProjectedSamples(images, masks, pose, lighting, torch.zeros(count, dtype=torch.long))

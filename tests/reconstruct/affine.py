@@ -17,10 +17,10 @@ from gan2shape.render.units import PoseRange
 from tests.reconstruct.small import CAMERA, SIZE, disc
 
 
-def sampler(object_mask: Tensor | None = None, camera: Camera = CAMERA, **priors: Any) -> Sampler:
+def sampler(use_mask: bool = False, camera: Camera = CAMERA, **priors: Any) -> Sampler:
     """Draws pseudo samples with the generic priors, or those that are named."""
     parts = {"pose": PosePrior(), "lighting": LightingPrior(), **priors}
-    return Sampler(camera, DepthRange(), PoseRange(), object_mask=object_mask, **parts)
+    return Sampler(camera, DepthRange(), PoseRange(), use_mask=use_mask, **parts)
 
 
 def seeded(seed: int = 0) -> torch.Generator:

@@ -110,7 +110,7 @@ def true_renders(scene: Scene, count: int, seed: int = 0, camera: Camera = CAMER
     lighting = LightingPrior().sample(count, scene.lighting, rng=rng)
     pose = PosePrior().sample(count, rng=rng)
     seen = render(scene.with_(pose=pose, lighting=lighting), camera)
-    return ProjectedSamples(seen.image * seen.mask, seen.mask, pose, lighting)
+    return ProjectedSamples(seen.image * seen.mask, seen.mask, pose, lighting, torch.zeros(count, dtype=torch.long))
 
 
 def known_target(scene: Scene, camera: Camera = CAMERA) -> Target:

@@ -28,7 +28,7 @@ def polished(projector: Projector, steps: int, rate: float = 0.05) -> ProjectedS
         projector,
         bumpy_scene(),
         affine_target(),
-        sample=sampler(disc()),
+        sample=sampler(use_mask=True),
         steps=2,
         batch_size=3,
         rng=seeded(9),
@@ -48,9 +48,9 @@ def test_polished_samples_match_their_own_pseudo_samples_better_and_no_network_m
     assert not better.images.requires_grad
     rng = seeded(9)
     for batch in range(2):
-        drawn = sampler(disc())(bumpy_scene(), 3, rng=rng)
+        drawn = sampler(use_mask=True)(bumpy_scene(), disc(), 3, rng=rng)
         part = slice(3 * batch, 3 * batch + 3)
-        expected, _ = projector(drawn.images, target, projector.own_picture(target))
+        expected, _ = projector(drawn.images, target, projector.own_pictures(target))
         torch.testing.assert_close(plain.images[part], expected)
         assert torch.equal(better.masks[part], drawn.masks)
         assert torch.equal(better.pose.rotation[part], drawn.pose.rotation)
@@ -62,17 +62,17 @@ def test_codes_are_polished_within_their_batch_alone() -> None:
     projector = affine_projector(True)
     first, again = polished(projector, 5), polished(projector, 5)
     assert torch.equal(first.images, again.images)
-    own, rng = projector.own_picture(affine_target()), seeded(9)
+    own, rng = projector.own_pictures(affine_target()), seeded(9)
     polish = Polish(5, Adam(0.05), grey_levels, Objective(offset=0.0))
     for batch in range(2):
-        drawn = sampler(disc())(bumpy_scene(), 3, rng=rng)
+        drawn = sampler(use_mask=True)(bumpy_scene(), disc(), 3, rng=rng)
         if batch == 1:
             torch.testing.assert_close(polish(projector, drawn, affine_target(), own), first.images[3:])
 
 
 def test_the_weight_of_the_offset_holds_polished_codes_back() -> None:
     projector, target = affine_projector(True), affine_target()
-    own, drawn = projector.own_picture(target), sampler(disc())(bumpy_scene(), 3, rng=seeded(9))
+    own, drawn = projector.own_pictures(target), sampler(use_mask=True)(bumpy_scene(), disc(), 3, rng=seeded(9))
     ways = []
     for weight in (0.0, 100.0):
         images = Polish(60, Adam(0.05), grey_levels, Objective(offset=weight))(projector, drawn, target, own)

@@ -16,8 +16,8 @@ from gan2shape.priors import PosePrior
 from gan2shape.reconstruct.config import Objective
 from gan2shape.reconstruct.optimize import Adam, Record
 from gan2shape.reconstruct.step2_projection import Projector, fit_encoder, project, render_pseudo
-from gan2shape.reconstruct.target import Framing
-from gan2shape.render import Camera, DepthRange, Lighting, Pose, Scene, render
+from gan2shape.reconstruct.target import Framing, Target
+from gan2shape.render import Camera, DepthRange, Lighting, Pose, Scene, mirror, render
 from gan2shape.render.units import pose_to_units
 from gan2shape.render.warp import view_depth
 from tests.reconstruct.affine import affine_projector, affine_target, sampler, seeded
@@ -39,7 +39,7 @@ RANGE = DepthRange()
 def test_drawn_poses_and_lights_are_those_of_the_priors() -> None:
     camera = Camera(8)
     scene = bumpy_scene(camera)
-    drawn = sampler(camera=camera)(scene, 1500, rng=seeded())
+    drawn = sampler(camera=camera)(scene, disc(camera.image_size), 1500, rng=seeded())
     degrees = torch.rad2deg(drawn.pose.euler())
     for index, std in enumerate((8, 20, 3)):
         assert abs(float(degrees[:, index].mean())) < 4 * std / math.sqrt(1500)
@@ -59,7 +59,7 @@ def test_drawn_poses_and_lights_are_those_of_the_priors() -> None:
 
 def test_pseudo_samples_are_renderings_where_the_shape_is_seen() -> None:
     scene, drawing = bumpy_scene(), sampler()
-    drawn = drawing(scene, 6, rng=seeded())
+    drawn = drawing(scene, disc(), 6, rng=seeded())
     seen = render(scene.with_(pose=drawn.pose, lighting=drawn.lighting), CAMERA)
     hit = seen.mask > 0
     torch.testing.assert_close((drawn.images * hit), seen.image * hit)
@@ -70,7 +70,7 @@ def test_pseudo_samples_are_renderings_where_the_shape_is_seen() -> None:
 def test_the_scene_s_own_pose_and_light_do_not_enter_the_drawn_views() -> None:
     scene = bumpy_scene()
     turned = scene.with_(pose=Pose.from_euler(torch.tensor([[0.1, 0.4, -0.1]])))
-    plain, other = (sampler()(s, 3, rng=seeded()) for s in (scene, turned))
+    plain, other = (sampler()(s, disc(), 3, rng=seeded()) for s in (scene, turned))
     assert torch.equal(plain.images, other.images)
 
 
@@ -97,8 +97,8 @@ def slow_nearest(mask: np.ndarray, scene: Scene, pose: Pose) -> np.ndarray:
 @pytest.mark.parametrize("with_object", [False, True])
 def test_masks_are_warped_with_the_nearest_pixel(with_object: bool) -> None:
     scene = bumpy_scene()
-    drawing = sampler(disc() if with_object else None)
-    drawn = drawing(scene, 3, rng=seeded(4))
+    drawing = sampler(use_mask=with_object)
+    drawn = drawing(scene, disc(), 3, rng=seeded(4))
     canonical = disc()[0, 0].double().numpy() if with_object else np.ones((SIZE, SIZE))
     for index in range(3):
         expected = slow_nearest(canonical, scene, drawn.pose[index])
@@ -111,7 +111,7 @@ def test_masks_are_warped_with_the_nearest_pixel(with_object: bool) -> None:
 
 
 def test_without_an_object_mask_only_pixels_from_outside_the_frame_are_masked_and_they_are_grey() -> None:
-    drawn = sampler(pose=PosePrior(mean=(0, 0.5, 0, 0, 0, 0)))(bumpy_scene(), 4, rng=seeded())
+    drawn = sampler(pose=PosePrior(mean=(0, 0.5, 0, 0, 0, 0)))(bumpy_scene(), disc(), 4, rng=seeded())
     outside = drawn.masks == 0
     assert 0.02 < float(outside.float().mean()) < 0.6
     interior = nn.functional.max_pool2d(drawn.masks, 3, stride=1, padding=1) == 0
@@ -123,8 +123,8 @@ def test_the_object_mask_is_read_in_the_scene_s_own_view() -> None:
     shifted = frontal.with_(pose=Pose(torch.eye(3)[None], torch.tensor([[0.02, 0.0, 0.0]])))
     pose = Pose.identity(1, frontal.depth)
     light: Lighting = frontal.lighting
-    before = render_pseudo(frontal, pose, light, sampler(disc())).masks
-    after = render_pseudo(shifted, pose, light, sampler(disc())).masks
+    before = render_pseudo(frontal, disc(), pose, light, sampler(use_mask=True)).masks
+    after = render_pseudo(shifted, disc(), pose, light, sampler(use_mask=True)).masks
     columns = torch.arange(SIZE, dtype=torch.float32)
 
     def centre(mask: Tensor) -> float:
@@ -139,9 +139,9 @@ def test_the_same_seed_draws_the_same_whatever_the_global_state() -> None:
     results = []
     for noise in range(2):
         torch.manual_seed(noise)
-        results.append(sampler()(bumpy_scene(), 2, rng=seeded(7)))
+        results.append(sampler()(bumpy_scene(), disc(), 2, rng=seeded(7)))
     assert torch.equal(results[0].images, results[1].images)
-    assert not torch.equal(results[0].images, sampler()(bumpy_scene(), 2, rng=seeded(8)).images)
+    assert not torch.equal(results[0].images, sampler()(bumpy_scene(), disc(), 2, rng=seeded(8)).images)
 
 
 @pytest.mark.parametrize("relative", [False, True])
@@ -149,7 +149,7 @@ def test_the_same_seed_draws_the_same_whatever_the_global_state() -> None:
 def test_the_projector_adds_the_offset_to_every_row_of_the_latent(relative: bool, rows: int | None) -> None:
     projector, target = affine_projector(relative), affine_target(rows)
     pictures = torch.rand(2, 3, SIZE, SIZE, generator=seeded(1)) * 2 - 1
-    own = projector.own_picture(target)
+    own = projector.own_pictures(target)
     images, offset = projector(pictures, target, own)
     code = projector.encoder(pictures) - (projector.encoder(own) if relative else 0)
     torch.testing.assert_close(offset, code)
@@ -160,7 +160,7 @@ def test_the_projector_adds_the_offset_to_every_row_of_the_latent(relative: bool
 
 def test_relative_projection_leaves_the_gan_s_own_picture_alone() -> None:
     projector, target = affine_projector(True), affine_target()
-    own = projector.own_picture(target)
+    own = projector.own_pictures(target)
     images, offset = projector(own, target, own)
     assert float(offset.detach().abs().max()) == 0
     torch.testing.assert_close(images, own)
@@ -168,7 +168,7 @@ def test_relative_projection_leaves_the_gan_s_own_picture_alone() -> None:
 
 def fit(projector: Projector, steps: int, records: list[Record] | None = None, **changed: Any) -> None:
     settings: dict[str, Any] = {
-        "sample": sampler(disc()),
+        "sample": sampler(use_mask=True),
         "features": grey_levels,
         "weights": Objective(offset=0.3),
         "batch_size": 2,
@@ -188,9 +188,9 @@ def fit(projector: Projector, steps: int, records: list[Record] | None = None, *
 def test_the_loss_of_the_encoder_is_masked_l1_features_and_squared_offset() -> None:
     projector, records = affine_projector(True), list[Record]()
     target = affine_target()
-    pseudo = sampler(disc())(bumpy_scene(), 2, rng=seeded(2))
+    pseudo = sampler(use_mask=True)(bumpy_scene(), disc(), 2, rng=seeded(2))
     images, offset = (
-        value.detach().double() for value in projector(pseudo.images, target, projector.own_picture(target))
+        value.detach().double() for value in projector(pseudo.images, target, projector.own_pictures(target))
     )
     wanted, mask = pseudo.images.double(), pseudo.masks.double()
     l1 = float(((images - wanted).abs() * mask).sum() / (3 * mask.sum()))
@@ -222,7 +222,7 @@ def test_only_the_encoder_moves_and_the_same_seed_ends_the_same() -> None:
 
 def test_projected_samples_are_the_projections_of_freshly_drawn_pseudo_samples() -> None:
     projector, target, told = affine_projector(True), affine_target(), list[int]()
-    settings: dict[str, Any] = {"sample": sampler(disc()), "batch_size": 3}
+    settings: dict[str, Any] = {"sample": sampler(use_mask=True), "batch_size": 3}
     samples = project(
         projector,
         bumpy_scene(),
@@ -236,9 +236,9 @@ def test_projected_samples_are_the_projections_of_freshly_drawn_pseudo_samples()
     assert told == [0, 1]
     rng = seeded(9)
     for batch in range(2):
-        drawn = sampler(disc())(bumpy_scene(), 3, rng=rng)
+        drawn = sampler(use_mask=True)(bumpy_scene(), disc(), 3, rng=rng)
         part = slice(3 * batch, 3 * batch + 3)
-        expected, _ = projector(drawn.images, target, projector.own_picture(target))
+        expected, _ = projector(drawn.images, target, projector.own_pictures(target))
         torch.testing.assert_close(samples.images[part], expected)
         assert torch.equal(samples.masks[part], drawn.masks)
         assert torch.equal(samples.pose.rotation[part], drawn.pose.rotation)
@@ -268,12 +268,53 @@ def test_a_gan_that_renders_is_asked_for_the_drawn_views() -> None:
         rng=seeded(),
         on_iteration=lambda iteration, record: records.append(record),
     )
-    drawn = sampler()(scene, 64, rng=seeded(99))
+    drawn = sampler()(scene, disc(), 64, rng=seeded(99))
     with torch.no_grad():
-        _, offset = projector(drawn.images, target, projector.own_picture(target))
+        _, offset = projector(drawn.images, target, projector.own_pictures(target))
     yaw = torch.corrcoef(torch.stack([offset[:, 1], pose_to_units(drawn.pose)[:, 1]]))[0, 1]
     slope = drawn.lighting.direction[:, 0] / drawn.lighting.direction[:, 2]
     light = torch.corrcoef(torch.stack([offset[:, 8], slope]))[0, 1]
     assert float(yaw) > 0.9
     assert float(light) > 0.8
     assert records[-1]["total"] < 0.6 * records[0]["total"]
+
+
+def test_samples_of_several_pictures_belong_to_their_own_scene_and_latent() -> None:
+    """Two pictures at once give what each gives alone under the same poses and lights."""
+    scenes = [bumpy_scene(), mirror(bumpy_scene())]
+    both, masks = Scene.cat(scenes), torch.cat([disc(), disc().roll(3, -1)])
+    drawing = sampler(use_mask=True)
+    drawn = drawing(both, masks, 2, rng=seeded(3))
+    projector = affine_projector(relative=True)
+    latents = torch.randn(2, 4, generator=seeded(8))
+    pictures = torch.rand(2, 3, SIZE, SIZE, generator=seeded(9))
+    target = Target(pictures, latents, masks)
+    own = projector.own_pictures(target)
+    images, offsets = projector(drawn.images, target, own)
+    for index, scene in enumerate(scenes):
+        mine = slice(2 * index, 2 * index + 2)
+        alone = render_pseudo(scene, masks[index : index + 1], drawn.pose[mine], drawn.lighting[mine], drawing)
+        torch.testing.assert_close(drawn.images[mine], alone.images)
+        torch.testing.assert_close(drawn.masks[mine], alone.masks)
+        single = target[index : index + 1]
+        expected = projector(alone.images, single, projector.own_pictures(single))
+        torch.testing.assert_close(images[mine], expected[0])
+        torch.testing.assert_close(offsets[mine], expected[1])
+
+
+def test_collected_samples_know_their_picture() -> None:
+    both = Scene.cat([bumpy_scene(), mirror(bumpy_scene()), bumpy_scene()])
+    target = Target(torch.zeros(3, 3, SIZE, SIZE), torch.randn(3, 4, generator=seeded(8)), disc().expand(3, -1, -1, -1))
+    samples = project(
+        affine_projector(relative=False),
+        both,
+        target,
+        sample=sampler(),
+        steps=2,
+        batch_size=4,
+        together=2,
+        rng=seeded(1),
+        on_iteration=lambda iteration, record: None,
+    )
+    assert samples.owner.tolist() == [0, 0, 1, 1, 2, 2, 0, 0]
+    assert samples.count == 8

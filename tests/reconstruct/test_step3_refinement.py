@@ -20,7 +20,7 @@ from gan2shape.reconstruct.step2_projection import ProjectedSamples
 from gan2shape.reconstruct.step3_refinement import refine
 from gan2shape.reconstruct.target import Target
 from gan2shape.reconstruct.warmup import fit_pose_and_light
-from gan2shape.render import DepthRange, Scene, render
+from gan2shape.render import DepthRange, Lighting, Pose, Scene, mirror, render
 from tests.reconstruct.small import (
     CAMERA,
     SIZE,
@@ -95,7 +95,7 @@ def test_every_sample_comes_once_before_any_comes_again() -> None:
     # A pixel in the corner tells the samples apart; the background is grey 0 there.
     images = samples.images.clone()
     images[:, 0, 0, 0] = torch.arange(6) / 10
-    marked = ProjectedSamples(images, torch.ones_like(samples.masks), samples.pose, samples.lighting)
+    marked = ProjectedSamples(images, torch.ones_like(samples.masks), samples.pose, samples.lighting, samples.owner)
     seen: list[int] = []
     nets = small_networks()
     pose = nets.pose
@@ -142,9 +142,56 @@ def test_masked_pixels_of_samples_do_not_count() -> None:
         nets = small_networks()
         nets.pose = lambda image, known=nets.pose: known(torch.zeros_like(image))  # type: ignore[method-assign]
         nets.lighting = lambda image, known=nets.lighting: known(torch.zeros_like(image))  # type: ignore[method-assign]
-        run(nets, 1, ProjectedSamples(images, masks, samples.pose, samples.lighting), batch_size=3, records=records)
+        run(
+            nets,
+            1,
+            ProjectedSamples(images, masks, samples.pose, samples.lighting, samples.owner),
+            batch_size=3,
+            records=records,
+        )
         results.append(records[0]["samples"])
     assert results[0] == results[1]
+
+
+def test_samples_are_explained_by_the_depth_of_their_own_picture() -> None:
+    """Two different objects: each rendered sample must come with its picture's depth, and pictures without any sample
+    are left alone."""
+    first, second = bumpy_scene(), mirror(bumpy_scene())
+    pictures = torch.cat([known_target(first).image, known_target(second).image, torch.zeros(1, 3, SIZE, SIZE)])
+    target = Target(pictures, torch.zeros(3, 1), torch.ones(3, 1, SIZE, SIZE))
+    own, others = true_renders(first, 4), true_renders(second, 4)
+    samples = ProjectedSamples(
+        torch.cat([own.images, others.images]),
+        torch.cat([own.masks, others.masks]),
+        Pose.cat([own.pose, others.pose]),
+        Lighting.cat([own.lighting, others.lighting]),
+        torch.tensor([0] * 4 + [1] * 4),
+    )
+    nets, seen = small_networks(), list[Scene]()
+
+    def watching(scene: Scene) -> Any:
+        seen.append(scene.detach())
+        return render(scene, CAMERA)
+
+    shared: dict[str, Any] = {"camera": CAMERA, "features": grey_levels, "weights": Objective(), "mirrored": False}
+    scenes = refine(
+        nets,
+        target,
+        samples,
+        render=watching,
+        steps=1,
+        batch_size=6,
+        together=2,
+        adam=Adam(0.0),
+        rng=torch.Generator().manual_seed(0),
+        on_iteration=lambda iteration, record: None,
+        **shared,
+    )
+    views = seen[1]
+    assert views.batch == 6
+    for index, picture in enumerate([0, 0, 0, 1, 1, 1]):
+        torch.testing.assert_close(views.depth[index], scenes.depth[picture])
+    assert scenes.batch == 3
 
 
 def shape_from_true_pictures(

@@ -75,9 +75,10 @@ def test_a_target_keeps_what_it_is_given() -> None:
 @pytest.mark.parametrize(
     ("image", "latent", "mask", "message"),
     [
-        ((2, 3, 8, 8), (1, 5), (1, 1, 8, 8), r"image must be \(1, 3, S, S\); got \(2, 3, 8, 8\)"),
-        ((1, 3, 8, 9), (1, 5), (1, 1, 8, 9), r"image must be \(1, 3, S, S\)"),
-        ((3, 8, 8), (1, 5), (1, 1, 8, 8), r"image must be \(1, 3, S, S\)"),
+        ((2, 3, 8, 8), (1, 5), (2, 1, 8, 8), r"latent must be \(2, D\) or \(2, L, D\); got \(1, 5\)"),
+        ((0, 3, 8, 8), (0, 5), (0, 1, 8, 8), r"image must be \(N, 3, S, S\); got \(0, 3, 8, 8\)"),
+        ((1, 3, 8, 9), (1, 5), (1, 1, 8, 9), r"image must be \(N, 3, S, S\)"),
+        ((3, 8, 8), (1, 5), (1, 1, 8, 8), r"image must be \(N, 3, S, S\)"),
         ((1, 3, 8, 8), (5,), (1, 1, 8, 8), r"latent must be \(1, D\) or \(1, L, D\); got \(5,\)"),
         ((1, 3, 8, 8), (2, 5), (1, 1, 8, 8), r"latent must be"),
         ((1, 3, 8, 8), (1, 5), (1, 1, 4, 4), r"mask must be \(1, 1, S, S\) like the image; got \(1, 1, 4, 4\)"),
@@ -88,3 +89,12 @@ def test_a_target_refuses_shapes_that_do_not_belong_together(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         Target(torch.zeros(image), torch.zeros(latent), torch.ones(mask))
+
+
+def test_pictures_take_turns_and_none_is_left_out() -> None:
+    five = Target(torch.arange(5.0)[:, None, None, None].expand(5, 3, 2, 2), torch.zeros(5, 4), torch.ones(5, 1, 2, 2))
+    turns = [five.in_turn(iteration, 2).tolist() for iteration in range(5)]
+    assert turns == [[0, 1], [2, 3], [4, 0], [1, 2], [3, 4]]
+    assert five.in_turn(7, 99).tolist() == [0, 1, 2, 3, 4]
+    assert five[torch.tensor([3, 1])].image[:, 0, 0, 0].tolist() == [3, 1]
+    assert five[:1].in_turn(12, 4).tolist() == [0]

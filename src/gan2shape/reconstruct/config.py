@@ -106,6 +106,8 @@ class Optimizer:
     """Coupled L2 weight decay."""
     batch_size: int = 16
     """Pseudo or projected samples in one iteration."""
+    together: int = 1
+    """Pictures in one iteration, which share its samples, where several are reconstructed together."""
 
 
 @dataclass(frozen=True)

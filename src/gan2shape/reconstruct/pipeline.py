@@ -196,7 +196,7 @@ def gan_projection(
     load_weights({"encoder": encoder}, result.networks)
     target = Target(result.image, result.latent, result.mask).to(device)
     projector = projector_with(encoder, loaded, config)
-    own = projector.own_picture(target)
+    own = projector.own_pictures(target)
 
     @torch.no_grad()
     def project(images: Tensor) -> Tensor:

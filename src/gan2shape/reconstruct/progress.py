@@ -201,6 +201,8 @@ def _fields(value: Value) -> Iterator[tuple[str, Tensor]]:
     yield from (("rotation", value.pose.rotation), ("translation", value.pose.translation))
     for name in ("ambient", "diffuse", "direction"):
         yield name, getattr(value.lighting, name)
+    if isinstance(value, ProjectedSamples):
+        yield "owner", value.owner
 
 
 def _value(kind: str, t: Mapping[str, Tensor]) -> Value:
@@ -211,4 +213,4 @@ def _value(kind: str, t: Mapping[str, Tensor]) -> Value:
     lighting = Lighting(t["ambient"], t["diffuse"], t["direction"])
     if kind == "Scene":
         return Scene(t["depth"], t["albedo"], pose, lighting)
-    return ProjectedSamples(t["images"], t["masks"], pose, lighting)
+    return ProjectedSamples(t["images"], t["masks"], pose, lighting, t["owner"])

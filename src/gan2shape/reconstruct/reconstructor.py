@@ -16,7 +16,7 @@ from gan2shape.reconstruct.config import Geometry, ReconstructConfig, Stage
 from gan2shape.reconstruct.optimize import Adam, DivergedError
 from gan2shape.reconstruct.progress import Progress, StepRunner, gather_weights, load_weights
 from gan2shape.reconstruct.step0_prior import fit_shape_prior
-from gan2shape.reconstruct.step1_albedo import fit_albedo
+from gan2shape.reconstruct.step1_albedo import fit_albedo, scenes_of
 from gan2shape.reconstruct.step2_projection import Polish, Projector, Sampler, fit_encoder, project
 from gan2shape.reconstruct.step3_refinement import refine
 from gan2shape.reconstruct.target import Framing, Target
@@ -87,7 +87,35 @@ class Reconstructor:
         Raises:
             InputError: the mask shows no object, or weights that were handed in belong to other networks.
         """
-        config, target = self.config, target.to(self.device)
+        if target.count != 1:
+            raise ValueError(f"a reconstruction has one picture; got {target.count} (see pretrain for several)")
+        target = target.to(self.device)
+        nets, encoder, run = self.fit(target, seed=seed, on_event=on_event, resume=resume, keep=keep)
+        return ReconstructionResult(
+            scene=scenes_of(nets, target),
+            camera=self.camera,
+            mask=target.mask,
+            image=target.image,
+            latent=target.latent,
+            networks=gather_weights({"factors": nets, "encoder": encoder}),
+            generator=GeneratorRecord(self.loaded.name, self.loaded.sha256),
+            config=self.config.to_dict(),
+            seed=seed,
+            history=tuple(run.history),
+            warnings=tuple(run.warnings),
+        )
+
+    def fit(
+        self,
+        target: Target,
+        *,
+        seed: int,
+        on_event: OnEvent,
+        resume: Progress | None,
+        keep: Callable[[Progress], None],
+    ) -> tuple[FactorNetworks, ResidualEncoder, StepRunner]:
+        """All steps of all stages on one or many pictures: the networks, and what the run told (see `__call__`)."""
+        config = self.config
         nets, encoder = self.new_networks(seed)
         modules = {"factors": nets, "encoder": encoder}
         run = StepRunner(modules, seed=seed, device=self.device, on_event=on_event, keep=keep, resume=resume)
@@ -95,33 +123,22 @@ class Reconstructor:
         try:
             if self.initial_weights is None:
                 adam = self._adam(config.optimizer.prior_learning_rate)
-                run("shape prior", config.prior_steps, fit_shape_prior, nets, target, config.prior, adam=adam)
+                together = config.optimizer.together
+                prior: dict[str, Any] = {"together": together, "adam": adam}
+                run("shape prior", config.prior_steps, fit_shape_prior, nets, target, config.prior, **prior)
             for index, stage in enumerate(config.stages, start=1):
                 self._run_stage(run, f"stage {index}", stage, nets, projector, target)
         except DivergedError as stop:
             run.stop(str(stop))
-        with torch.no_grad():
-            scene = nets(target.image)
-        return ReconstructionResult(
-            scene=scene.detach(),
-            camera=self.camera,
-            mask=target.mask,
-            image=target.image,
-            latent=target.latent,
-            networks=gather_weights(modules),
-            generator=GeneratorRecord(self.loaded.name, self.loaded.sha256),
-            config=config.to_dict(),
-            seed=seed,
-            history=tuple(run.history),
-            warnings=tuple(run.warnings),
-        )
+        return nets, encoder, run
 
     def _run_stage(
         self, run: StepRunner, title: str, stage: Stage, nets: FactorNetworks, projector: Projector, target: Target
     ) -> None:
         """Steps 1, 2 and 3 once; a stage without refinement ends after the albedo."""
         rates, weights = self.config.optimizer, self.config.objective
-        drawing: dict[str, Any] = {"sample": self._sampler(target), "batch_size": rates.batch_size}
+        several: dict[str, Any] = {"together": rates.together}
+        drawing: dict[str, Any] = {"sample": self._sampler(), "batch_size": rates.batch_size, **several}
         explaining: dict[str, Any] = {
             "render": partial(
                 render, camera=self.camera, depth_range=self.depth_range, compat=self.config.geometry.compat
@@ -131,6 +148,7 @@ class Reconstructor:
         }
         name = f"{title}: albedo"
         albedo: dict[str, Any] = {"adam": self._adam(rates.albedo_learning_rate), "mirrored": stage.mirror_albedo}
+        albedo |= several
         last = not stage.refine
         scene = run(name, stage.albedo, fit_albedo, nets, target, forget=last, **albedo, **explaining)
         if last:
@@ -154,7 +172,7 @@ class Reconstructor:
 
         name = f"{title}: shape"
         shape: dict[str, Any] = {"rng": run.rng(name), "batch_size": rates.batch_size, "camera": self.camera}
-        shape |= {"adam": self._adam(rates.refine_learning_rate), "mirrored": stage.mirror_refine}
+        shape |= {"adam": self._adam(rates.refine_learning_rate), "mirrored": stage.mirror_refine, **several}
         run(name, stage.refine, refine, nets, target, samples, forget=True, **shape, **explaining)
 
     def _adam(self, learning_rate: float) -> Adam:
@@ -167,8 +185,8 @@ class Reconstructor:
         adam = Adam(config.optimizer.polish_learning_rate, 0.0, config.optimizer.final_rate)
         return Polish(config.projection.polish, adam, self.projection_features, config.objective)
 
-    def _sampler(self, target: Target) -> Sampler:
-        """What draws the pseudo samples of a target."""
+    def _sampler(self) -> Sampler:
+        """What draws pseudo samples."""
         config = self.config
         return Sampler(
             self.camera,
@@ -176,7 +194,7 @@ class Reconstructor:
             self.ranges,
             config.pose,
             config.lighting,
-            object_mask=target.mask if config.objective.use_mask else None,
+            use_mask=config.objective.use_mask,
             compat=config.geometry.compat,
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -20,17 +21,20 @@ def fit_shape_prior(
     prior: EllipsoidPrior,
     *,
     steps: int,
+    together: int = 1,
     adam: Adam,
     on_iteration: OnIteration,
 ) -> None:
-    """Fit the depth network's output for the target picture to the ellipsoid, by mean squared error, border included.
+    """Fit the depth network's output for the target's pictures to their ellipsoids, by mean squared error, border
+    included; ``together`` pictures in one iteration.
 
     Moves: the depth network only. Raises `DivergedError` as `minimize` does.
     """
-    wanted = prior.depth(target.mask)
+    wanted = torch.cat([prior.depth(mask) for mask in target.mask.split(1)])
     free = replace(nets.depth_range, border_weight=0.0)
 
     def losses(iteration: int) -> dict[str, Tensor]:
-        return {"total": F.mse_loss(free.from_raw(nets.depth_net(target.image)), wanted)}
+        chosen = target.in_turn(iteration, together)
+        return {"total": F.mse_loss(free.from_raw(nets.depth_net(target.image[chosen])), wanted[chosen])}
 
     minimize([nets.depth_net], losses, steps=steps, adam=adam, on_iteration=on_iteration)

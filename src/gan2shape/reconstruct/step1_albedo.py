@@ -16,6 +16,9 @@ from gan2shape.reconstruct.target import Target
 from gan2shape.reconstruct.watch import OnIteration
 from gan2shape.render import Scene
 
+_CHUNK = 16
+"""Pictures that go through the networks at once: this bounds the memory."""
+
 
 def fit_albedo(
     nets: FactorNetworks,
@@ -25,27 +28,32 @@ def fit_albedo(
     features: FeatureExtractor,
     weights: Objective,
     steps: int,
+    together: int = 1,
     adam: Adam,
     mirrored: bool,
     on_iteration: OnIteration,
 ) -> Scene:
-    """Optimise the albedo so that the scene of all four networks renders to the target.
+    """Optimise the albedo so that the scenes of all four networks render to the target, ``together`` pictures at once.
 
     Depth, viewpoint and light are those of the networks as they are; smoothness terms would be constant here and are
     left out. Moves: the albedo network only.
 
     Returns:
-        The scene, detached. Raises `DivergedError` as `minimize` does.
+        The scenes of all pictures, detached. Raises `DivergedError` as `minimize` does.
     """
-    with torch.no_grad():
-        fixed = nets(target.image)
+    fixed = scenes_of(nets, target)
 
     def losses(iteration: int) -> dict[str, Tensor]:
-        scene = dataclasses.replace(fixed, albedo=nets.albedo(target.image))
-        return {
-            "total": explain(scene, target.image, render=render, features=features, weights=weights, mirrored=mirrored)
-        }
+        chosen = target.in_turn(iteration, together)
+        images = target.image[chosen]
+        scene = dataclasses.replace(fixed[chosen], albedo=nets.albedo(images))
+        return {"total": explain(scene, images, render=render, features=features, weights=weights, mirrored=mirrored)}
 
     minimize([nets.albedo_net], losses, steps=steps, adam=adam, on_iteration=on_iteration)
-    with torch.no_grad():
-        return dataclasses.replace(fixed, albedo=nets.albedo(target.image))
+    return scenes_of(nets, target)
+
+
+@torch.no_grad()
+def scenes_of(nets: FactorNetworks, target: Target) -> Scene:
+    """The scenes that the networks see in all pictures, detached."""
+    return Scene.cat([nets(images) for images in target.image.split(_CHUNK)])

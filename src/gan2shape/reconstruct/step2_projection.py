@@ -24,6 +24,9 @@ from gan2shape.render import Camera, DepthRange, Lighting, Pose, Scene, normals_
 from gan2shape.render.units import PoseRange
 from gan2shape.render.warp import canonical_grid, forward_grid, sample_image, view_depth
 
+_CHUNK = 16
+"""Pictures that the generator paints at once where no gradient is taken: this bounds the memory."""
+
 
 @dataclass(frozen=True, eq=False)
 class PseudoSamples:
@@ -40,12 +43,14 @@ class ProjectedSamples:
     """The GAN's pictures of those views and lights: images (N, 3, S, S) signed, masks (N, 1, S, S).
 
     ``pose`` and ``lighting`` are those that the pseudo samples were drawn with; the GAN followed them more or less.
+    ``owner`` (N,) is the number of the target's picture that each sample shows under another view and light.
     """
 
     images: Tensor
     masks: Tensor
     pose: Pose
     lighting: Lighting
+    owner: Tensor
 
     @property
     def count(self) -> int:
@@ -58,7 +63,7 @@ class Sampler:
     """Draws pseudo samples: camera, depth and pose range, and the priors of pose and light.
 
     Attributes:
-        object_mask: (1, 1, S, S) in the input view, or None where a preset weighs all pixels alike.
+        use_mask: whether the object mask weighs the pixels; else all count alike.
     """
 
     camera: Camera
@@ -66,36 +71,39 @@ class Sampler:
     pose_range: PoseRange
     pose: PosePrior
     lighting: LightingPrior
-    object_mask: Tensor | None = None
+    use_mask: bool = False
     compat: bool = False
 
     @torch.no_grad()
-    def __call__(self, scene: Scene, count: int, *, rng: torch.Generator) -> PseudoSamples:
-        """Render ``scene`` (batch 1) under ``count`` drawn lights and poses.
+    def __call__(self, scene: Scene, mask: Tensor, count: int, *, rng: torch.Generator) -> PseudoSamples:
+        """Render each of K scenes under ``count`` drawn lights and poses: K · count samples, scene by scene.
 
-        Pixels whose way back leaves the canonical frame are 0 (grey) and masked out: nearly all that the shape misses.
+        ``mask`` (K, 1, S, S) shows the objects in the input views. Pixels whose way back leaves the canonical frame are
+        0 (grey) and masked out: nearly all that the shape misses.
         """
-        lighting = self.lighting.sample(count, scene.lighting, rng=rng)
-        pose = self.pose.sample(count, rng=rng, ranges=self.pose_range)
-        return render_pseudo(scene, pose, lighting, self)
+        base = scene.each(count).lighting
+        lighting = self.lighting.sample(scene.batch * count, base, rng=rng)
+        pose = self.pose.sample(scene.batch * count, rng=rng, ranges=self.pose_range)
+        return render_pseudo(scene, mask, pose, lighting, self)
 
 
 @torch.no_grad()
-def render_pseudo(scene: Scene, pose: Pose, lighting: Lighting, sampler: Sampler) -> PseudoSamples:
-    """The pseudo samples of given poses and lights (N each) of a scene of batch 1."""
+def render_pseudo(scene: Scene, mask: Tensor, pose: Pose, lighting: Lighting, sampler: Sampler) -> PseudoSamples:
+    """The pseudo samples of K scenes with their masks (K, 1, S, S), for given poses and lights (N, a multiple of K)."""
     count, camera = pose.batch, sampler.camera
+    canonical_mask = torch.ones_like(scene.depth)
+    if sampler.use_mask:
+        canonical_mask = sample_image(mask, forward_grid(scene.depth, scene.pose, camera))
+    owner = torch.arange(scene.batch, device=mask.device).repeat_interleave(count // scene.batch)
+    scene, canonical_mask = scene.each(count // scene.batch), canonical_mask[owner]
     depth = scene.depth.expand(count, -1, -1, -1)
     normals = normals_from_depth(scene.depth, camera, compat=sampler.compat)
     texture = shade(scene.albedo.expand(count, -1, -1, -1), normals.expand(count, -1, -1, -1), lighting)
     seen = view_depth(depth, pose, camera, depth_range=sampler.depth_range, compat=sampler.compat)
     grid = canonical_grid(seen, pose, camera)
-    if sampler.object_mask is None:
-        canonical_mask = torch.ones_like(scene.depth)
-    else:
-        canonical_mask = sample_image(sampler.object_mask, forward_grid(scene.depth, scene.pose, camera))
     return PseudoSamples(
         sample_image(texture, grid).clamp(-1, 1),
-        sample_image(canonical_mask.expand(count, -1, -1, -1), grid, mode="nearest"),
+        sample_image(canonical_mask, grid, mode="nearest"),
         pose,
         lighting,
     )
@@ -122,25 +130,30 @@ class Projector:
     def __call__(self, images: Tensor, target: Target, own: Tensor) -> tuple[Tensor, Tensor]:
         """The GAN's version of pictures (N, 3, S, S), and the latent offsets (N, latent_dim).
 
-        ``own`` is the GAN's picture of the target's latent (see `own_picture`).
+        The target has K pictures, each with N/K of these, in this order. ``own`` (K, 3, S, S) are the GAN's pictures of
+        the target's latents (see `own_pictures`).
         """
         return self.paint(self.encode(images, own), target)
 
     def encode(self, images: Tensor, own: Tensor) -> Tensor:
         """The codes (N, code_dim) of pictures (N, 3, S, S)."""
         code = self.encoder(images)
-        return code - self.encoder(own) if self.relative else code
+        if not self.relative:
+            return code
+        return code - self.encoder(own).repeat_interleave(images.shape[0] // own.shape[0], dim=0)
 
     def paint(self, code: Tensor, target: Target) -> tuple[Tensor, Tensor]:
         """The GAN's pictures (N, 3, S, S) of codes (N, code_dim), and the latent offsets (N, latent_dim)."""
         offset = self.offset(code)
-        latent = target.latent + (offset if target.latent.ndim == 2 else offset[:, None])
+        base = target.latent.repeat_interleave(code.shape[0] // target.count, dim=0)
+        latent = base + (offset if base.ndim == 2 else offset[:, None])
         return self.framing.to_working(self.generator.synthesize(latent)), offset
 
     @torch.no_grad()
-    def own_picture(self, target: Target) -> Tensor:
-        """The GAN's own picture of the target's latent at working size, (1, 3, S, S)."""
-        return self.framing.to_working(self.generator.synthesize(target.latent))
+    def own_pictures(self, target: Target) -> Tensor:
+        """The GAN's own pictures of the target's latents at working size, (K, 3, S, S)."""
+        painted = [self.generator.synthesize(latent) for latent in target.latent.split(_CHUNK)]
+        return self.framing.to_working(torch.cat(painted))
 
 
 def fit_encoder(
@@ -153,20 +166,22 @@ def fit_encoder(
     weights: Objective,
     steps: int,
     batch_size: int,
+    together: int = 1,
     adam: Adam,
     rng: torch.Generator,
     on_iteration: OnIteration,
 ) -> None:
     """Train E so that the GAN's pictures match pseudo samples: masked L1 + discriminator features (the paper's L′)
-    + λ₁ · mean squared offset.
+    + λ₁ · mean squared offset. An iteration draws ``batch_size`` samples, of ``together`` pictures alike.
 
     Moves: the encoder only. Raises `DivergedError` as `minimize` does.
     """
-    own = projector.own_picture(target)
+    own = projector.own_pictures(target)
 
     def losses(iteration: int) -> dict[str, Tensor]:
-        pseudo = sample(scene, batch_size, rng=rng)
-        images, offset = projector(pseudo.images, target, own)
+        chosen = target.in_turn(iteration, together)
+        pseudo = sample(scene[chosen], target.mask[chosen], share(batch_size, len(chosen)), rng=rng)
+        images, offset = projector(pseudo.images, target[chosen], own[chosen])
         with torch.no_grad():
             wanted = features(pseudo.images)
         return _mismatch(images, offset, pseudo, wanted, features=features, weights=weights)
@@ -238,29 +253,39 @@ def project(
     sample: Callable[..., PseudoSamples],
     steps: int,
     batch_size: int,
+    together: int = 1,
     rng: torch.Generator,
     on_iteration: OnIteration,
     polish: Polish | None = None,
 ) -> ProjectedSamples:
-    """Draw ``steps`` batches of fresh pseudo samples and keep the GAN's pictures of them, with their masks.
+    """Draw ``steps`` batches of fresh pseudo samples, each of ``together`` pictures, and keep the GAN's pictures of
+    them, with their masks.
 
     With ``polish`` each sample's code is optimised by itself first. Moves no network; raises `DivergedError` as
     `minimize` does.
     """
-    own = projector.own_picture(target)
-    drawn, images = [], []
+    own = projector.own_pictures(target)
+    drawn, images, owners = [], [], []
     for batch in range(steps):
-        drawn.append(sample(scene, batch_size, rng=rng))
+        chosen = target.in_turn(batch, together)
+        count = share(batch_size, len(chosen))
+        drawn.append(sample(scene[chosen], target.mask[chosen], count, rng=rng))
+        owners.append(chosen.repeat_interleave(count))
         if polish is None:
             with torch.no_grad():
-                images.append(projector(drawn[-1].images, target, own)[0])
+                images.append(projector(drawn[-1].images, target[chosen], own[chosen])[0])
         else:
-            images.append(polish(projector, drawn[-1], target, own))
+            images.append(polish(projector, drawn[-1], target[chosen], own[chosen]))
         on_iteration(batch, {})
-    pose = Pose(torch.cat([p.pose.rotation for p in drawn]), torch.cat([p.pose.translation for p in drawn]))
-    lighting = Lighting(
-        torch.cat([p.lighting.ambient for p in drawn]),
-        torch.cat([p.lighting.diffuse for p in drawn]),
-        torch.cat([p.lighting.direction for p in drawn]),
+    return ProjectedSamples(
+        torch.cat(images),
+        torch.cat([pseudo.masks for pseudo in drawn]),
+        Pose.cat([pseudo.pose for pseudo in drawn]),
+        Lighting.cat([pseudo.lighting for pseudo in drawn]),
+        torch.cat(owners),
     )
-    return ProjectedSamples(torch.cat(images), torch.cat([pseudo.masks for pseudo in drawn]), pose, lighting)
+
+
+def share(batch_size: int, pictures: int) -> int:
+    """Samples of each picture in a batch: at least one."""
+    return max(batch_size // pictures, 1)

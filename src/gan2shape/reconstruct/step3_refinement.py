@@ -12,7 +12,8 @@ from gan2shape.networks import FactorNetworks
 from gan2shape.reconstruct.config import Objective
 from gan2shape.reconstruct.objective import Render, explain, roughness
 from gan2shape.reconstruct.optimize import Adam, minimize
-from gan2shape.reconstruct.step2_projection import ProjectedSamples
+from gan2shape.reconstruct.step1_albedo import scenes_of
+from gan2shape.reconstruct.step2_projection import ProjectedSamples, share
 from gan2shape.reconstruct.target import Target
 from gan2shape.reconstruct.watch import OnIteration
 from gan2shape.render import Camera, Scene
@@ -29,32 +30,45 @@ def refine(
     weights: Objective,
     steps: int,
     batch_size: int,
+    together: int = 1,
     adam: Adam,
     mirrored: bool,
     rng: torch.Generator,
     on_iteration: OnIteration,
 ) -> Scene:
-    """Optimise all factors so that one depth and one albedo, those of the target, explain every projected sample.
+    """Optimise all factors so that one depth and one albedo, those of a picture, explain all its projected samples.
 
-    Depth and albedo networks see the target, viewpoint and light networks each sample. The target itself is explained
-    in the same iteration. Moves: all four factor networks.
+    Depth and albedo networks see the picture, viewpoint and light networks each sample. The picture itself is explained
+    in the same iteration, which takes ``together`` pictures with ``batch_size`` samples. Moves: all four factor
+    networks.
 
     Returns:
-        The scene of the target, detached. Raises `DivergedError` as `minimize` does.
+        The scenes of all pictures, detached. Raises `DivergedError` as `minimize` does.
     """
-    order = torch.empty(0, dtype=torch.long)
-    batch_size = min(batch_size, samples.count)
+    shown, owner = samples.owner.unique(return_inverse=True)
+    pictured = target[shown]  # Few batches may not have reached every picture.
+    owned = [(owner == picture).nonzero()[:, 0] for picture in range(pictured.count)]
+    orders = [own[:0] for own in owned]
+    count = min(share(batch_size, min(together, pictured.count)), *map(len, owned), samples.count)
+
+    def draw(picture: int) -> Tensor:
+        """The next of a picture's samples, in an order that is shuffled anew when it is used up."""
+        if len(orders[picture]) < count:
+            shuffled = torch.randperm(len(owned[picture]), generator=rng, device=rng.device)
+            orders[picture] = owned[picture][shuffled]
+        drawn, orders[picture] = orders[picture][:count], orders[picture][count:]
+        return drawn
 
     def losses(iteration: int) -> dict[str, Tensor]:
-        nonlocal order
-        if len(order) < batch_size:
-            order = torch.randperm(samples.count, generator=rng, device=rng.device)
-        chosen, order = order[:batch_size], order[batch_size:]
+        turn = pictured.in_turn(iteration, together)
+        chosen = torch.cat([draw(picture) for picture in turn.tolist()])
         images, masks = samples.images[chosen], samples.masks[chosen]
-        scene = nets(target.image)
-        views = dataclasses.replace(scene, pose=nets.pose(images), lighting=nets.lighting(images))
+        pictures = pictured.image[turn]
+        scene = nets(pictures)
+        pose, lighting = nets.pose(images), nets.lighting(images)
+        views = dataclasses.replace(scene.each(count), pose=pose, lighting=lighting)
         shared = {"render": render, "features": features, "weights": weights, "mirrored": mirrored}
-        own = explain(scene, target.image, **shared)  # type: ignore[arg-type]
+        own = explain(scene, pictures, **shared)  # type: ignore[arg-type]
         others = explain(views, images, masks=masks, **shared)  # type: ignore[arg-type]
         smooth = roughness(scene, camera, weights)
         return {
@@ -66,5 +80,4 @@ def refine(
 
     modules = [nets.depth_net, nets.albedo_net, nets.view_net, nets.light_net]
     minimize(modules, losses, steps=steps, adam=adam, on_iteration=on_iteration)
-    with torch.no_grad():
-        return nets(target.image)
+    return scenes_of(nets, target)

@@ -1,4 +1,7 @@
-"""The picture to explain, and the framing between the generator's pixels and the working pixels."""
+"""The pictures to explain, and the framing between the generator's pixels and the working pixels.
+
+One picture is a list of one: every step takes N pictures, and works on some of them in turn.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,12 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """What a reconstruction explains.
+    """What a reconstruction explains: one picture, or N that share their networks (joint pre-training).
 
     Attributes:
-        image: the picture at working size, (1, 3, S, S), signed.
-        latent: its latent in the generator, (1, latent_dim) or (1, num_ws, latent_dim).
-        mask: the object, (1, 1, S, S) in [0, 1], 1 = object.
+        image: the pictures at working size, (N, 3, S, S), signed.
+        latent: their latents in the generator, (N, latent_dim) or (N, num_ws, latent_dim).
+        mask: the objects, (N, 1, S, S) in [0, 1], 1 = object.
     """
 
     image: Tensor
@@ -29,12 +32,27 @@ class Target:
         Raises:
             ValueError: a shape that is not as the class says.
         """
-        if self.image.ndim != 4 or self.image.shape[:2] != (1, 3) or self.image.shape[2] != self.image.shape[3]:
-            raise ValueError(f"image must be (1, 3, S, S); got {tuple(self.image.shape)}")
-        if self.latent.ndim not in (2, 3) or self.latent.shape[0] != 1:
-            raise ValueError(f"latent must be (1, D) or (1, L, D); got {tuple(self.latent.shape)}")
-        if self.mask.shape != (1, 1, *self.image.shape[2:]):
-            raise ValueError(f"mask must be (1, 1, S, S) like the image; got {tuple(self.mask.shape)}")
+        shape = tuple(self.image.shape)
+        if self.image.ndim != 4 or shape[0] == 0 or shape[1] != 3 or shape[2] != shape[3]:
+            raise ValueError(f"image must be (N, 3, S, S); got {shape}")
+        if self.latent.ndim not in (2, 3) or self.latent.shape[0] != shape[0]:
+            raise ValueError(f"latent must be ({shape[0]}, D) or ({shape[0]}, L, D); got {tuple(self.latent.shape)}")
+        if self.mask.shape != (shape[0], 1, *shape[2:]):
+            raise ValueError(f"mask must be ({shape[0]}, 1, S, S) like the image; got {tuple(self.mask.shape)}")
+
+    @property
+    def count(self) -> int:
+        """Number of pictures."""
+        return self.image.shape[0]
+
+    def __getitem__(self, index: slice | Tensor) -> Target:
+        """Some of the pictures."""
+        return Target(self.image[index], self.latent[index], self.mask[index])
+
+    def in_turn(self, iteration: int, together: int) -> Tensor:
+        """Which pictures, at most ``together``, an iteration works on: all of them by turns, as indices (K,)."""
+        count = min(together, self.count)
+        return (iteration * count + torch.arange(count, device=self.image.device)) % self.count
 
     def to(self, device: torch.device) -> Target:
         """The same target on another device."""

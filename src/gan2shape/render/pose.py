@@ -7,6 +7,7 @@ roll > 0 turns the picture clockwise.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -110,6 +111,11 @@ class Pose:
     def to(self, target: torch.device | torch.dtype | str) -> Pose:
         """The same motion on another device or in another dtype."""
         return Pose(self.rotation.to(target), self.translation.to(target))
+
+    @staticmethod
+    def cat(poses: Sequence[Pose]) -> Pose:
+        """Motions one after the other, as one batch."""
+        return Pose(torch.cat([pose.rotation for pose in poses]), torch.cat([pose.translation for pose in poses]))
 
     def __len__(self) -> int:
         return self.batch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -60,6 +61,21 @@ class Scene:
     def to(self, target: torch.device | torch.dtype | str) -> Scene:
         """The same scene on another device or in another dtype."""
         return Scene(self.depth.to(target), self.albedo.to(target), self.pose.to(target), self.lighting.to(target))
+
+    @staticmethod
+    def cat(scenes: Sequence[Scene]) -> Scene:
+        """Scenes one after the other, as one batch."""
+        whole = [scene[:] for scene in scenes]
+        return Scene(
+            torch.cat([scene.depth for scene in whole]),
+            torch.cat([scene.albedo for scene in whole]),
+            Pose.cat([scene.pose for scene in whole]),
+            Lighting.cat([scene.lighting for scene in whole]),
+        )
+
+    def each(self, count: int) -> Scene:
+        """Every scene ``count`` times in a row; a batch of one stays as it is, since it goes with any batch."""
+        return self if self.batch == 1 else self[torch.arange(self.batch).repeat_interleave(count)]
 
     def __len__(self) -> int:
         return self.batch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -46,6 +47,15 @@ class Lighting:
     def to(self, target: torch.device | torch.dtype | str) -> Lighting:
         """The same light on another device or in another dtype."""
         return Lighting(self.ambient.to(target), self.diffuse.to(target), self.direction.to(target))
+
+    @staticmethod
+    def cat(lights: Sequence[Lighting]) -> Lighting:
+        """Lights one after the other, as one batch."""
+        return Lighting(
+            torch.cat([light.ambient for light in lights]),
+            torch.cat([light.diffuse for light in lights]),
+            torch.cat([light.direction for light in lights]),
+        )
 
     def __len__(self) -> int:
         return self.batch
