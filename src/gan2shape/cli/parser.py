@@ -19,6 +19,7 @@ from gan2shape.cli.info import Info
 from gan2shape.cli.reconstruct import Reconstruct, preset_of
 from gan2shape.cli.render import Render
 from gan2shape.cli.sample import Sample
+from gan2shape.cli.train_baselines import Supervised, Unsup3d
 from gan2shape.errors import UserError
 
 VERBS = {
@@ -31,7 +32,9 @@ VERBS = {
     "info": Info,
 }
 
-GROUPS: dict[str, tuple[str, dict[str, Any]]] = {}
+GROUPS: dict[str, tuple[str, dict[str, Any]]] = {
+    "train": ("Train networks on many pictures", {"unsup3d": Unsup3d, "supervised": Supervised}),
+}
 """Verbs of two words: the first, what it is about, and the second words."""
 
 # tyro keeps a line break before a line that does not begin with a letter.
