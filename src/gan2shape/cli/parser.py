@@ -20,6 +20,7 @@ from gan2shape.cli.reconstruct import Reconstruct, preset_of
 from gan2shape.cli.render import Render
 from gan2shape.cli.sample import Sample
 from gan2shape.cli.train_baselines import Supervised, Unsup3d
+from gan2shape.cli.train_stylegan2 import Stylegan2
 from gan2shape.errors import UserError
 
 VERBS = {
@@ -33,7 +34,10 @@ VERBS = {
 }
 
 GROUPS: dict[str, tuple[str, dict[str, Any]]] = {
-    "train": ("Train networks on many pictures", {"unsup3d": Unsup3d, "supervised": Supervised}),
+    "train": (
+        "Train networks on many pictures",
+        {"stylegan2": Stylegan2, "unsup3d": Unsup3d, "supervised": Supervised},
+    ),
 }
 """Verbs of two words: the first, what it is about, and the second words."""
 
