@@ -12,6 +12,7 @@ from typing import Annotated, Any, Union
 
 import tyro
 
+from gan2shape.cli.data import Pack, Synface
 from gan2shape.cli.demo import Demo
 from gan2shape.cli.evaluate import Evaluate
 from gan2shape.cli.export import Export
@@ -34,6 +35,7 @@ VERBS = {
 }
 
 GROUPS: dict[str, tuple[str, dict[str, Any]]] = {
+    "data": ("Render and pack pictures with their truth", {"synface": Synface, "pack": Pack}),
     "train": (
         "Train networks on many pictures",
         {"stylegan2": Stylegan2, "unsup3d": Unsup3d, "supervised": Supervised},

@@ -15,7 +15,7 @@ from torch import Tensor
 from gan2shape.data.albedo import Places, albedo, hair_cover
 from gan2shape.data.draws import Drawn
 from gan2shape.data.look import PLAIN, Look
-from gan2shape.data.mesh import CENTRE_CM, SCENE_PER_CM, HeadMesh
+from gan2shape.data.mesh import CENTRE_CM, SCENE_PER_CM, HeadMesh, unit
 from gan2shape.render import Camera, Pose
 from gan2shape.render.visibility import Samples, visible_faces
 
@@ -23,7 +23,6 @@ GAMMA = 1.6
 """Display brightness is linear brightness to the power of 1 / GAMMA."""
 SUPERSAMPLE = 2
 """Samples along one side of a pixel."""
-_ROWS_OF_CHART = 6
 
 
 @torch.no_grad()
@@ -53,12 +52,12 @@ def render_heads(
     samples = Samples(camera, SUPERSAMPLE)
     face = visible_faces(vertices.transpose(1, 2), faces, samples).flatten(1)  # (B, N)
     hit = face >= 0
-    corners = faces.t()[:, face.clamp(min=0)]  # (3, B, N)
+    corners = faces.t().contiguous().index_select(1, face.clamp(min=0).flatten()).view(3, *face.shape)
     slopes = samples.slopes(shapes)
     rays = torch.stack((slopes.repeat(samples.count), slopes.repeat_interleave(samples.count)))  # (2, N)
     depth, weights = _meet(vertices, corners, rays)
     turned = torch.bmm(pose.rotation, normals.index_select(0, owner))
-    normal = F.normalize(_mix(turned, corners, weights), dim=1, eps=torch.finfo(depth.dtype).tiny)
+    normal = unit(_mix(turned, corners, weights))
     # A surface seen from behind, such as the inside of the neck, is lit as if it were seen from the front.
     normal = torch.where(normal[:, 2:] < 0, -normal, normal)
     seen = torch.stack((rays[0] * depth, rays[1] * depth, depth), 1)
@@ -168,6 +167,6 @@ def _to_pixels(
         "image": small[:, :3] * 2 - 1,
         "mask": mask,
         "depth": small[:, 4:5] * inside,
-        "normal": F.normalize(small[:, 5:8], dim=1, eps=torch.finfo(depth.dtype).tiny) * mask,
+        "normal": unit(small[:, 5:8].flatten(2)).view_as(small[:, 5:8]) * mask,
         "albedo": small[:, 8:11] * inside,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -53,14 +54,18 @@ def open_pictures(
     raise InputError(f"{path}: expected a folder, a zip file or a packed file (.npz) of pictures, or a head model")
 
 
-def read_model(path: Path) -> HeadModel:
+def read_model(path: Path, *, on_progress: Callable[[int, int], None] | None = None) -> HeadModel:
     """A head model from its packed file, or from the ICT FaceKit's folder.
+
+    Args:
+        path: the file or folder.
+        on_progress: called with the numbers of files read and of all, where it is a folder.
 
     Raises:
         InputError: missing or damaged; the line names the file.
     """
     if path.is_dir():
-        return read_facekit(path)
+        return read_facekit(path, on_progress=on_progress)
     return read_packed(path)
 
 
