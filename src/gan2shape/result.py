@@ -31,13 +31,14 @@ from gan2shape.render.scene import Scene
 from gan2shape.render.shading import Lighting
 
 FORMAT_VERSION = 1
+GAN2SHAPE = "gan2shape"
 # One entry only: the order of several is left to chance, and equal results should be equal files.
 _METADATA = {"format": f"gan2shape {FORMAT_VERSION}"}
 
 
 @dataclass(frozen=True)
 class GeneratorRecord:
-    """Which generator made a result.
+    """Which generator, or which other file of weights, made a result.
 
     Attributes:
         name: the bundled name or the file's name, without its folder.
@@ -57,13 +58,14 @@ class ReconstructionResult:
         camera: the camera they belong to.
         mask: the object in the input view, (1, 1, S, S) in [0, 1].
         image: the picture that was explained, (1, 3, S, S), signed.
-        latent: its latent, (1, latent_dim) or (1, num_ws, latent_dim).
+        latent: its latent, (1, latent_dim) or (1, num_ws, latent_dim); None for a method without a GAN.
         networks: weights of the factor networks and the offset encoder, by name; none for a method without networks.
-        generator: the GAN.
+        generator: the GAN, or the weights of a method without one.
         config: the configuration as plain JSON values.
         seed: of the run.
         history: one row of plain JSON values for each logged iteration.
         warnings: sentences for the user, for example that an optimisation diverged.
+        method: "gan2shape", or the name of another method.
         environment: where it was made; filled in by `save` when empty.
         format_version: of the files.
     """
@@ -72,13 +74,14 @@ class ReconstructionResult:
     camera: Camera
     mask: Tensor
     image: Tensor
-    latent: Tensor
+    latent: Tensor | None
     networks: Mapping[str, Tensor]
     generator: GeneratorRecord
     config: Mapping[str, Any]
     seed: int
     history: Sequence[Mapping[str, Any]] = ()
     warnings: Sequence[str] = ()
+    method: str = GAN2SHAPE
     environment: Mapping[str, Any] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 
@@ -94,7 +97,9 @@ class ReconstructionResult:
             for name in ("config.json", "networks.safetensors"):
                 (place / name).unlink(missing_ok=True)
         write_tensors(place / "scene.safetensors", _scene_tensors(self.scene), _METADATA)
-        target = {"image": self.image, "mask": self.mask, "latent": self.latent}
+        target = {"image": self.image, "mask": self.mask}
+        if self.latent is not None:
+            target["latent"] = self.latent
         write_tensors(place / "target.safetensors", target, _METADATA)
         if self.networks:
             write_tensors(place / "networks.safetensors", self.networks, _METADATA)
@@ -111,6 +116,7 @@ class ReconstructionResult:
     def _settings(self) -> dict[str, Any]:
         return {
             "format_version": self.format_version,
+            "method": self.method,
             "working_size": self.camera.image_size,
             "camera": {"fov_deg": self.camera.fov_deg, "pivot_depth": self.camera.pivot_depth},
             "seed": self.seed,
@@ -142,9 +148,10 @@ class ReconstructionResult:
                 "direction": (1, 3),
             },
         )
-        target = _read(
-            place / "target.safetensors", {"image": (1, 3, size, size), "mask": (1, 1, size, size), "latent": None}
-        )
+        shapes = {"image": (1, 3, size, size), "mask": (1, 1, size, size), "latent": None}
+        if settings["method"] != GAN2SHAPE:
+            del shapes["latent"]
+        target = _read(place / "target.safetensors", shapes)
         return cls(
             scene=Scene(
                 depth=factors["depth"],
@@ -153,13 +160,16 @@ class ReconstructionResult:
                 lighting=Lighting(factors["ambient"], factors["diffuse"], factors["direction"]),
             ),
             camera=_camera(place / "config.json", size, settings["camera"]),
-            **target,
+            image=target["image"],
+            mask=target["mask"],
+            latent=target.get("latent"),
             networks=_read(place / "networks.safetensors", {}) if (place / "networks.safetensors").exists() else {},
             generator=GeneratorRecord(**settings["generator"]),
             config=settings["config"],
             seed=settings["seed"],
             history=_read_rows(place / "history.jsonl"),
             warnings=tuple(settings["warnings"]),
+            method=settings["method"],
             environment=_read_json(place / "environment.json"),
             format_version=settings["format_version"],
         )
@@ -271,7 +281,16 @@ def _read_settings(place: Path) -> dict[str, Any]:
     if version != FORMAT_VERSION:
         advice = "update gan2shape" if isinstance(version, int) and version > FORMAT_VERSION else "reconstruct again"
         raise InputError(f"{file}: expected format_version {FORMAT_VERSION}; got {version}; {advice}")
-    kinds = {"working_size": int, "camera": dict, "seed": int, "generator": dict, "warnings": list, "config": dict}
+    settings.setdefault("method", GAN2SHAPE)  # Results of version 0.1 do not name it.
+    kinds = {
+        "method": str,
+        "working_size": int,
+        "camera": dict,
+        "seed": int,
+        "generator": dict,
+        "warnings": list,
+        "config": dict,
+    }
     for name, kind in kinds.items():
         if not isinstance(settings.get(name), kind):
             raise InputError(

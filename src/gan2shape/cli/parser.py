@@ -12,6 +12,7 @@ from typing import Annotated, Any, Union
 
 import tyro
 
+from gan2shape.cli.data import Pack, Synface
 from gan2shape.cli.demo import Demo
 from gan2shape.cli.evaluate import Evaluate
 from gan2shape.cli.export import Export
@@ -19,6 +20,8 @@ from gan2shape.cli.info import Info
 from gan2shape.cli.reconstruct import Reconstruct, preset_of
 from gan2shape.cli.render import Render
 from gan2shape.cli.sample import Sample
+from gan2shape.cli.train_baselines import Supervised, Unsup3d
+from gan2shape.cli.train_stylegan2 import Stylegan2
 from gan2shape.errors import UserError
 
 VERBS = {
@@ -31,7 +34,13 @@ VERBS = {
     "info": Info,
 }
 
-GROUPS: dict[str, tuple[str, dict[str, Any]]] = {}
+GROUPS: dict[str, tuple[str, dict[str, Any]]] = {
+    "data": ("Render and pack pictures with their truth", {"synface": Synface, "pack": Pack}),
+    "train": (
+        "Train networks on many pictures",
+        {"stylegan2": Stylegan2, "unsup3d": Unsup3d, "supervised": Supervised},
+    ),
+}
 """Verbs of two words: the first, what it is about, and the second words."""
 
 # tyro keeps a line break before a line that does not begin with a letter.

@@ -7,10 +7,11 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 
+from gan2shape.cli.methods import GAN2SHAPE, check_method, plan_of, run_method
 from gan2shape.cli.runtime import Runtime, check_seed, say
 from gan2shape.cli.settings import check_settings
 from gan2shape.errors import UserError
@@ -37,6 +38,7 @@ class Reconstruct:
       $ gan2shape reconstruct face.png -o results
       $ gan2shape reconstruct a.jpg b.jpg --mask none --seed 1
       $ gan2shape reconstruct --sample 3 --config.optimizer.batch-size 4
+      $ gan2shape reconstruct face.png --method unsup3d --weights unsup3d.safetensors
     """
 
     resumable: ClassVar[bool] = True
@@ -53,6 +55,10 @@ class Reconstruct:
     """Folder that gets one result folder for each picture."""
     sample: Annotated[tuple[int, ...], arg(metavar="SEED [SEED ...]", help_behavior_hint="(default: none)")] = ()
     """Seeds of pictures that the generator makes itself, reconstructed into sample_SEED."""
+    method: Literal["gan2shape", "unsup3d", "supervised"] = "gan2shape"
+    """The method; unsup3d and supervised are one pass of networks that gan2shape train made."""
+    weights: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(optional)")] = None
+    """With --method unsup3d or supervised: its trained weights."""
     preset: Annotated[str, arg(metavar="NAME")] = "default"
     """Settings to start from; gan2shape info lists all."""
     mask: Annotated[str, arg(metavar="auto|none|FILE")] = "auto"
@@ -82,12 +88,16 @@ class Reconstruct:
             UserError: nothing to do, or any mistake in a picture, mask, latent, checkpoint or folder.
         """
         check_settings(self.config)
+        check_method(self)
         folders = self._folders()
         if self.dry_run:
-            say(json.dumps(self._plan(folders), indent=2))
+            say(json.dumps(self._plan(folders) if self.method == GAN2SHAPE else plan_of(self, folders), indent=2))
             return
         if not folders:
             raise UserError("expected a picture, or --sample SEED; try: gan2shape reconstruct picture.png -o results")
+        if self.method != GAN2SHAPE:
+            run_method(self, folders)
+            return
         from gan2shape.cli.inputs import perceptual_features
         from gan2shape.reconstruct.reconstructor import Reconstructor
 

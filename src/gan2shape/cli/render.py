@@ -141,13 +141,15 @@ class Render:
         """Views to the GAN's pictures of crude renderings, (3, S, S).
 
         Raises:
-            UserError: the generator is another one than the result's.
+            UserError: the generator is another one than the result's, or the result is of a method without one.
         """
         from gan2shape.generators import load_generator
         from gan2shape.reconstruct.pipeline import gan_projection
         from gan2shape.render import reproject
 
         scene, camera = saved.result.scene, saved.result.camera
+        if saved.result.latent is None:
+            raise UserError(f"the result was made by {saved.result.method}, which has no GAN; leave --gan out")
         tail = saved.config.projection.offset_layers
         loaded = load_generator(self.generator, device=self.compute.torch_device(), offset_layers=tail)
         check_same_generator(saved, loaded.sha256)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from gan2shape.networks.encoder import check_size
@@ -43,17 +44,24 @@ class Autoencoder(nn.Module):
             raise ValueError(f"activation must be None or 'tanh'; got {activation!r}")
         widths = level_widths(image_size, base_width or full_base_width(image_size))
         self.image_size = image_size
-        self.encoder = _encoder(widths, in_channels, code_size, image_size)
+        self.encoder = code_encoder(widths, in_channels, code_size, image_size)
         self.decoder = _decoder(widths, out_channels, code_size, image_size)
         self.activation = nn.Tanh() if activation == "tanh" else nn.Identity()
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, in_channels, S, S) → (B, out_channels, S, S)."""
         check_size(image, self.image_size)
-        return self.activation(self.decoder(self.encoder(image)))
+        return self.activation(full_precision(self.decoder[-1], self.decoder[:-1](self.encoder(image))))
 
 
-def _encoder(widths: list[int], in_channels: int, code_size: int, image_size: int) -> nn.Sequential:
+def full_precision(layer: nn.Module, features: Tensor) -> Tensor:
+    """The last convolution outside of any autocast: bfloat16's eight binary digits would make a depth map of steps."""
+    with torch.autocast(features.device.type, enabled=False):
+        return layer(features.to(next(layer.parameters()).dtype))
+
+
+def code_encoder(widths: list[int], in_channels: int, code_size: int, image_size: int) -> nn.Sequential:
+    """Stride-2 convolutions of these widths down to 4×4, and one to a code of one pixel."""
     layers: list[nn.Module] = []
     for before, after in zip([in_channels, *widths[:-1]], widths, strict=True):
         layers += [nn.Conv2d(before, after, 4, stride=2, padding=1, bias=False)]

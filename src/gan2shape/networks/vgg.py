@@ -63,8 +63,10 @@ class VGG16(nn.Module):
         """What `perceptual_distance` takes as `weights`: the LPIPS heads, or None where there are none."""
         return list(self.heads) or None
 
-    def forward(self, image: Tensor) -> list[Tensor]:
+    def forward(self, image: Tensor, count: int = len(BLOCKS)) -> list[Tensor]:
         """Signed pictures (B, 3, H, W), at least 16×16, → five maps of 64 to 512 channels, each half the size before.
+
+        With a smaller `count` only the first maps, and no layer behind them is computed.
 
         Raises:
             ValueError: if the pictures are no such batch.
@@ -73,7 +75,7 @@ class VGG16(nn.Module):
             raise ValueError(f"image must be (B, 3, H, W) with at least 16×16 px; got {tuple(image.shape)}")
         maps = []
         features = (image - self.shift) / self.scale
-        for index, layer in enumerate(self.features, start=1):
+        for index, layer in enumerate(list(self.features)[: self._taps[count - 1]], start=1):
             features = layer(features)
             if index in self._taps:
                 maps.append(features)

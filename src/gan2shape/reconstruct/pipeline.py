@@ -32,7 +32,7 @@ from gan2shape.reconstruct.progress import (
 from gan2shape.reconstruct.reconstructor import Reconstructor, depth_range_of, new_encoder, projector_with
 from gan2shape.reconstruct.target import Target
 from gan2shape.reconstruct.watch import Event, IterationDone, OnEvent, StepFinished, StepStarted, Stopped, ignore
-from gan2shape.result import ReconstructionResult
+from gan2shape.result import GAN2SHAPE, ReconstructionResult
 
 INVERSION = "inversion"
 PROGRESS_FILE = ".progress.safetensors"
@@ -190,7 +190,13 @@ def write_result(
 def gan_projection(
     result: ReconstructionResult, loaded: LoadedGenerator, config: ReconstructConfig
 ) -> Callable[[Tensor], Tensor]:
-    """What turns crude renderings (N, 3, S, S) of a result into the GAN's pictures of them, by the result's encoder."""
+    """What turns crude renderings (N, 3, S, S) of a result into the GAN's pictures of them, by the result's encoder.
+
+    Raises:
+        InputError: the result was made by a method without a GAN.
+    """
+    if result.latent is None:
+        raise InputError(f"the result was made by {result.method}, which has no GAN to paint views with")
     device = loaded.w_mean.device
     encoder = new_encoder(loaded, config).to(device)
     load_weights({"encoder": encoder}, result.networks)
@@ -256,12 +262,13 @@ def _finished(
     except ValueError:
         configuration = {}  # Of another version or method.
     differences = {
+        "another method": result.method != GAN2SHAPE,
         "other settings": configuration != identity["configuration"],
         "another seed": result.seed != identity["seed"],
         "another generator": result.generator.sha256 != identity["generator"],
         "another picture": not torch.equal(result.image, image.cpu()),
         "another mask": not torch.equal(result.mask, mask.cpu()),
-        "another latent": latent is not None and not torch.equal(result.latent, latent.cpu()),
+        "another latent": latent is not None and not _same(result.latent, latent),
     }
     for what, differs in differences.items():
         if differs:
@@ -269,6 +276,10 @@ def _finished(
                 f"{folder}: holds a finished result with {what}; repeat its command, or leave --resume out"
             )
     return result
+
+
+def _same(kept: Tensor | None, asked: Tensor) -> bool:
+    return kept is not None and torch.equal(kept, asked.cpu())
 
 
 class _Log:

@@ -1,0 +1,148 @@
+"""``gan2shape train unsup3d`` and ``gan2shape train supervised``: the methods that GAN2Shape is compared with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from tyro.conf import FlagCreatePairsOff, arg
+
+from gan2shape.cli.training import TrainingFlags
+from gan2shape.errors import InputError, UserError
+
+if TYPE_CHECKING:
+    import torch
+
+    from gan2shape.train.settings import TrainSettings
+    from gan2shape.train.unsup3d import Features
+
+
+@dataclass(frozen=True)
+class BaselineFlags(TrainingFlags):
+    """Flags of both baselines."""
+
+    resumable: ClassVar[bool] = True
+    memory_advice: ClassVar[str] = "close other programs, or start anew with a smaller --batch-size or --width"
+
+    batch_size: Annotated[int, arg(metavar="COUNT")] = 64
+    """Pictures in an iteration."""
+    width: Annotated[float, arg(metavar="FACTOR")] = 1.0
+    """Factor on the widths of all networks; 1 is the paper's, 0.5 fits a CPU."""
+    learning_rate: Annotated[float, arg(metavar="RATE")] = 1e-4
+    """Adam's learning rate at the first iteration."""
+    final_rate: Annotated[float, arg(metavar="FACTOR")] = 1.0
+    """Learning rate of the last iteration as a fraction of the first; it falls exponentially over --steps."""
+    bfloat16: FlagCreatePairsOff[bool] = False
+    """Compute the large networks in bfloat16: about twice as fast on processors that have it."""
+    validate: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(optional)")] = None
+    """Truth file (.npz) whose pictures are scored at every snapshot; nothing is learned from it."""
+
+    def settings(self) -> TrainSettings:
+        """The flags as settings of a training.
+
+        Raises:
+            UserError: a number that no training can have.
+        """
+        from gan2shape.train.settings import TrainSettings
+
+        self.check()
+        for flag, value, least, most in (
+            ("--batch-size", self.batch_size, 1, 1 << 20),
+            ("--width", self.width, 1 / 64, 16),
+            ("--learning-rate", self.learning_rate, 1e-8, 1),
+            ("--final-rate", self.final_rate, 1e-6, 1),
+        ):
+            if not least <= value <= most:
+                raise UserError(f"{flag} must be from {least:g} to {most:g}; got {value}")
+        return TrainSettings(
+            width_multiplier=self.width,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            final_rate=self.final_rate,
+            falling_steps=0 if self.final_rate == 1 else self.steps,
+            bfloat16=self.bfloat16,
+            seed=self.seed,
+        )
+
+    def common(self, device: torch.device) -> dict[str, Any]:
+        """The arguments that both trainings take by name.
+
+        Raises:
+            InputError: the truth file cannot be used.
+        """
+        if self.validate is None:
+            return {"device": device}
+        from gan2shape.cli.validation import read_validation
+
+        return {"device": device, "validate": read_validation(self.validate, self.size)}
+
+
+@dataclass(frozen=True)
+class Unsup3d(BaselineFlags):
+    """Train Unsup3D on single pictures, without any truth: depth, albedo, view and light from symmetry alone.
+
+    For example:
+      $ gan2shape train unsup3d --data faces.zip -o unsup3d --vgg vgg16-397923af.pth
+      $ gan2shape train unsup3d --data synface.npz -o unsup3d --width 0.5 --learning-rate 5e-4 --bfloat16
+    """
+
+    vgg: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(optional)")] = None
+    """File of VGG-16 weights (torchvision's) for the perceptual term; without it there is none."""
+
+    def run(self) -> None:
+        """Train.
+
+        Raises:
+            UserError: flags, pictures, weights or a folder that cannot be used.
+        """
+        from gan2shape.cli.runtime import say
+        from gan2shape.train.distributed import process_group
+        from gan2shape.train.unsup3d import Unsup3DTask
+
+        settings = self.settings()
+        with process_group(self.torch_device()) as device:
+            task = Unsup3DTask(self.open(device), settings, features=self._features(device), **self.common(device))
+            if task.features is None:
+                say("no --vgg: training without the perceptual term")
+            self.train(task)
+
+    def _features(self, device: torch.device) -> Features | None:
+        if self.vgg is None:
+            return None
+        from gan2shape.networks.vgg import load_vgg
+
+        vgg = load_vgg(self.vgg).to(device).eval()
+        return lambda image: vgg(image, 3)[-1]
+
+
+@dataclass(frozen=True)
+class Supervised(BaselineFlags):
+    """Train a depth network with true depth: the upper bound of what its architecture can do.
+
+    For example:
+      $ gan2shape train supervised --data synface.npz -o supervised --validate synface64_val.npz
+      $ gan2shape train supervised --data synface.npz -o supervised --width 0.5 --batch-size 32 --learning-rate 1e-3
+    """
+
+    normal_weight: Annotated[float, arg(metavar="WEIGHT")] = 1.0
+    """Weight of the error of normals beside that of depth; 0 learns from depth alone."""
+
+    def run(self) -> None:
+        """Train.
+
+        Raises:
+            UserError: flags, pictures or a folder that cannot be used.
+        """
+        from gan2shape.train.distributed import process_group
+        from gan2shape.train.supervised import SupervisedTask
+
+        settings = self.settings()
+        if not 0 <= self.normal_weight <= 1e6:
+            raise UserError(f"--normal-weight must be from 0 to 1e6; got {self.normal_weight}")
+        with process_group(self.torch_device()) as device:
+            pictures = self.open(device)
+            missing = sorted({"depth", "mask"} - set(pictures(0, 1)))
+            if missing:
+                raise InputError(f"{self.data}: expected pictures with true depth and mask; {missing[0]} is missing")
+            self.train(SupervisedTask(pictures, settings, normal_weight=self.normal_weight, **self.common(device)))

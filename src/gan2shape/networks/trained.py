@@ -1,0 +1,157 @@
+"""Networks that were trained on many pictures, as files: Unsup3D's four, and the supervised depth network.
+
+A file is a safetensors file in half precision. Its header says what it is, its sizes, and how it was trained, so that
+it is read without further settings.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from gan2shape.errors import CheckpointError
+from gan2shape.io.checkpoints import read_metadata, read_tensors, write_tensors
+from gan2shape.networks.autoencoder import Autoencoder
+from gan2shape.networks.factors import FactorNetworks
+from gan2shape.networks.widths import NetworkConfig, full_base_width
+from gan2shape.render.depth import DepthRange
+
+UNSUP3D, SUPERVISED = "unsup3d", "supervised"
+SEEN_DEPTHS = DepthRange(near=0.8, far=1.2, border_columns=0)
+"""What the supervised network may predict: every depth that a view may have, and nothing is tied to the border."""
+_HEADER = "gan2shape"
+_Networks = TypeVar("_Networks", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class NetworkSizes:
+    """What has to be known before weights can be read."""
+
+    image_size: int
+    """Side of the pictures in px."""
+    map_width: int
+    """Base width of the networks that make maps, in channels."""
+    vector_width: int
+    """Base width of the networks that make vectors, in channels."""
+    code_size: int = 256
+    """Channels of the code of the networks that make maps."""
+
+    @classmethod
+    def scaled(cls, image_size: int, width_multiplier: float = 1.0) -> NetworkSizes:
+        """Unsup3D's sizes times a factor: 64 for maps and 32 for vectors at 64 px."""
+        full = full_base_width(image_size) * width_multiplier
+        return cls(image_size, max(1, round(full)), max(1, round(full / 2)))
+
+
+class DepthNetwork(nn.Module):
+    """A picture to the depth of the view itself; what supervision with true depth trains."""
+
+    def __init__(self, sizes: NetworkSizes) -> None:
+        super().__init__()
+        self.image_size = sizes.image_size
+        self.depth_net = Autoencoder(1, sizes.image_size, sizes.map_width, sizes.code_size)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Signed pictures (B, 3, S, S) → depth (B, 1, S, S) in scene units."""
+        return SEEN_DEPTHS.from_raw(self.depth_net(image))
+
+
+def unsup3d_networks(sizes: NetworkSizes) -> FactorNetworks:
+    """Unsup3D's depth, albedo, view and light networks, with PyTorch's random weights."""
+    config = NetworkConfig(
+        map_base_width=sizes.map_width, vector_base_width=sizes.vector_width, code_size=sizes.code_size
+    )
+    return FactorNetworks(sizes.image_size, config=config)
+
+
+def save_networks(
+    file: Path, kind: str, networks: nn.Module, sizes: NetworkSizes, about: Mapping[str, Any] | None = None
+) -> None:
+    """Write networks in half precision; ``about`` (plain JSON values) says how they were trained.
+
+    Raises:
+        OutputError: the place cannot be written.
+    """
+    header = {"kind": kind, "sizes": asdict(sizes), "about": dict(about or {})}
+    halves = {name: tensor.half() for name, tensor in networks.state_dict().items()}
+    write_tensors(file, halves, {_HEADER: json.dumps(header, sort_keys=True)})
+
+
+def load_unsup3d(file: Path) -> FactorNetworks:
+    """Unsup3D's networks of a file that `save_networks` wrote, frozen, on the CPU in float32.
+
+    Raises:
+        CheckpointError: damaged, of another kind, or with weights that do not fit.
+    """
+    return _filled(unsup3d_networks, _read_sizes(file, UNSUP3D), file)
+
+
+def load_depth_network(file: Path) -> DepthNetwork:
+    """The supervised depth network of a file that `save_networks` wrote, frozen, on the CPU in float32.
+
+    Raises:
+        CheckpointError: damaged, of another kind, or with weights that do not fit.
+    """
+    return _filled(DepthNetwork, _read_sizes(file, SUPERVISED), file)
+
+
+def read_about(file: Path) -> dict[str, Any]:
+    """How the networks of a file were trained, as it was given to `save_networks`.
+
+    Raises:
+        CheckpointError: damaged, or no file of networks.
+    """
+    return _read_header(file)["about"]
+
+
+def read_sizes(file: Path) -> NetworkSizes:
+    """Sizes of the networks of a file.
+
+    Raises:
+        CheckpointError: damaged, or no file of networks.
+    """
+    return NetworkSizes(**_read_header(file)["sizes"])
+
+
+def _read_sizes(file: Path, kind: str) -> NetworkSizes:
+    header = _read_header(file)
+    if header["kind"] != kind:
+        raise CheckpointError(f"{file}: expected the weights of {kind}; got those of {header['kind']}")
+    return NetworkSizes(**header["sizes"])
+
+
+def _read_header(file: Path) -> dict[str, Any]:
+    text = read_metadata(file).get(_HEADER, "")
+    try:
+        header = json.loads(text)
+        kind, sizes, about = header["kind"], NetworkSizes(**header["sizes"]), header["about"]
+        sound = isinstance(about, dict) and all(type(n) is int and 1 <= n <= 1 << 14 for n in asdict(sizes).values())
+    except (ValueError, TypeError, KeyError):
+        sound = False
+    if not sound:
+        raise CheckpointError(f"{file}: expected weights that gan2shape train wrote; got another file") from None
+    return {"kind": str(kind), "sizes": asdict(sizes), "about": about}
+
+
+def _filled(build: Callable[[NetworkSizes], _Networks], sizes: NetworkSizes, file: Path) -> _Networks:
+    try:
+        with torch.device("meta"):
+            expected = {name: tuple(tensor.shape) for name, tensor in build(sizes).state_dict().items()}
+    except ValueError as error:
+        raise CheckpointError(f"{file}: expected sizes that networks may have; got others ({error})") from None
+    tensors = read_tensors(file)
+    for name, shape in expected.items():
+        got = tuple(tensors[name].shape) if name in tensors else "nothing"
+        if got != shape:
+            raise CheckpointError(f"{file}: expected {name} of shape {shape}; got {got}")
+        if not bool(torch.isfinite(tensors[name]).all()):
+            raise CheckpointError(f"{file}: expected finite weights; got NaN or infinity in {name}")
+    networks = build(sizes)
+    networks.load_state_dict({name: tensors[name].float() for name in expected})
+    return networks.eval().requires_grad_(False)

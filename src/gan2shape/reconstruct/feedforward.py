@@ -1,0 +1,155 @@
+"""Methods that need one pass of trained networks: from a picture to the same result folder, without a GAN."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gan2shape.errors import InputError
+from gan2shape.export import export_result
+from gan2shape.io.checkpoints import sha256
+from gan2shape.io.files import FolderLock, write_text
+from gan2shape.networks.trained import (
+    SUPERVISED,
+    UNSUP3D,
+    DepthNetwork,
+    load_depth_network,
+    load_unsup3d,
+    read_about,
+)
+from gan2shape.reconstruct.pipeline import PROGRESS_FILE, SHEET_FILE, TARGET_FILE, Job
+from gan2shape.render import Camera, Lighting, Pose, Scene
+from gan2shape.result import GeneratorRecord, ReconstructionResult
+
+METHODS = (UNSUP3D, SUPERVISED)
+DEPTH_ALONE = (
+    "supervised predicts the depth of the view alone: the albedo is the picture itself under an even light, and the "
+    "pose is that of the picture"
+)
+_LOG_FILE = "log.txt"
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedMethod:
+    """A method with its trained weights.
+
+    Attributes:
+        name: one of `METHODS`.
+        size: side of the pictures in px.
+        predict: signed pictures (1, 3, S, S) to scenes of batch 1.
+        weights: the file's name and SHA-256.
+        about: how the weights were trained, plain JSON values.
+        warnings: what a user has to know of every result.
+    """
+
+    name: str
+    size: int
+    predict: Callable[[Tensor], Scene]
+    weights: GeneratorRecord
+    about: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+def load_method(name: str, file: Path, device: torch.device | str = "cpu") -> TrainedMethod:
+    """Unsup3D, or the supervised depth network, with the weights that ``gan2shape train`` wrote.
+
+    Raises:
+        CheckpointError: damaged, of another method, or with weights that do not fit.
+        ValueError: no such method.
+    """
+    predict: Callable[[Tensor], Scene]
+    warnings: tuple[str, ...] = ()
+    if name == UNSUP3D:
+        factors = load_unsup3d(file).to(device)
+        size, predict = factors.image_size, factors.__call__
+    elif name == SUPERVISED:
+        network = load_depth_network(file).to(device)
+        size, predict, warnings = network.image_size, partial(depth_scene, network), (DEPTH_ALONE,)
+    else:
+        raise ValueError(f"the method must be one of {', '.join(METHODS)}; got {name!r}")
+    record = GeneratorRecord(file.name, sha256(file))
+
+    def on_device(image: Tensor) -> Scene:
+        with torch.no_grad():
+            return predict(image.to(device))
+
+    return TrainedMethod(name, size, on_device, record, read_about(file), warnings)
+
+
+def depth_scene(network: DepthNetwork, image: Tensor) -> Scene:
+    """A scene that shows signed pictures (B, 3, S, S) exactly: their depth, painted with the pictures themselves."""
+    one, zero = image.new_ones(len(image), 1), image.new_zeros(len(image), 1)
+    return Scene(
+        depth=network(image),
+        albedo=image,
+        pose=Pose.identity(len(image), like=image),
+        lighting=Lighting(ambient=one, diffuse=zero, direction=torch.cat((zero, zero, one), dim=1)),
+    )
+
+
+def reconstruct_feed_forward(
+    job: Job, method: TrainedMethod, *, seed: int = 0, resume: bool = False
+) -> ReconstructionResult:
+    """Reconstruct one picture, at the method's size, into ``job.folder``, which is locked meanwhile.
+
+    Args:
+        job: the picture (1, 3, S, S) with the method's S; its latent is not used.
+        method: what reconstructs.
+        seed: written down; nothing is random.
+        resume: return a finished result of the same picture, mask and weights as it is.
+
+    Raises:
+        InputError: a picture of another size, or a finished result of another job while resuming.
+        OutputError: the folder cannot be written, or another run holds it.
+    """
+    if job.picture.shape != (1, 3, method.size, method.size):
+        raise InputError(f"expected a picture (1, 3, {method.size}, {method.size}); got {tuple(job.picture.shape)}")
+    mask = job.masker(job.picture)
+    with FolderLock(job.folder):
+        if resume and (job.folder / "config.json").exists():
+            return _finished(job.folder, method, job.picture, mask)
+        for name in (PROGRESS_FILE, TARGET_FILE, "config.json", SHEET_FILE):
+            (job.folder / name).unlink(missing_ok=True)
+        began = time.perf_counter()
+        scene = method.predict(job.picture)
+        seconds = time.perf_counter() - began
+        result = ReconstructionResult(
+            scene=scene.detach(),
+            camera=Camera(method.size),
+            mask=mask.to(scene.depth),
+            image=job.picture.to(scene.depth),
+            latent=None,
+            networks={},
+            generator=method.weights,
+            config={"name": method.name, "stages": [], "geometry": {"working_size_px": method.size}},
+            seed=seed,
+            warnings=method.warnings,
+            method=method.name,
+        )
+        export_result(result, job.folder)
+        lines = [f"{method.name}: {seconds:.3f} s", *(f"warning: {line}" for line in method.warnings)]
+        write_text(job.folder / _LOG_FILE, "".join(f"{line}\n" for line in lines))
+    return result
+
+
+def _finished(folder: Path, method: TrainedMethod, image: Tensor, mask: Tensor) -> ReconstructionResult:
+    result = ReconstructionResult.load(folder)
+    differences = {
+        "another method": result.method != method.name,
+        "other weights": result.generator.sha256 != method.weights.sha256,
+        "another picture": not torch.equal(result.image, image.cpu()),
+        "another mask": not torch.equal(result.mask, mask.cpu()),
+    }
+    for what, differs in differences.items():
+        if differs:
+            raise InputError(
+                f"{folder}: holds a finished result with {what}; repeat its command, or leave --resume out"
+            )
+    return result

@@ -1,0 +1,79 @@
+"""What the trainings of baselines share: settings, the share of each process, the falling rate, the update."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from gan2shape.train.distributed import average_gradients, world
+from gan2shape.train.pictures import Pictures
+
+Predict = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Signed pictures (B, 3, S, S) to the depth of the view (B, 1, S, S) in scene units and what was hit (B, 1, S, S)."""
+Validate = Callable[[Predict], dict[str, float]]
+"""Scores of a prediction on pictures with truth; training does not know how they are taken."""
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Settings of the training of a baseline; the defaults are Unsup3D's."""
+
+    width_multiplier: float = 1.0
+    """Factor on all widths; 1 is the paper's, 0.5 fits a CPU."""
+    batch_size: int = 64
+    """Pictures in an iteration, of all processes together."""
+    learning_rate: float = 1e-4
+    """Of Adam, at the first iteration."""
+    final_rate: float = 1.0
+    """Learning rate of the last iteration as a fraction of the first; it falls exponentially. 1 keeps it."""
+    falling_steps: int = 0
+    """Iterations over which the learning rate falls."""
+    weight_decay: float = 5e-4
+    """Of Adam: coupled L2."""
+    bfloat16: bool = False
+    """Whether the networks that make maps compute in bfloat16 (all but their last layer)."""
+    seed: int = 0
+    """Of the initial weights."""
+
+    def rate(self, index: int) -> float:
+        """The learning rate of iteration ``index``."""
+        share = min(index / self.falling_steps, 1.0) if self.falling_steps else 0.0
+        return self.learning_rate * self.final_rate**share
+
+
+def batch_of(pictures: Pictures, index: int, batch_size: int) -> Mapping[str, Tensor]:
+    """This process's share of the pictures of iteration ``index``."""
+    rank, count = world()
+    share = batch_size // count
+    return pictures(index * batch_size + rank * share, share)
+
+
+def low_precision(device: torch.device, wanted: bool) -> contextlib.AbstractContextManager[object]:
+    """A context in which convolutions compute in bfloat16, or nothing."""
+    return torch.autocast(device.type, torch.bfloat16) if wanted else contextlib.nullcontext()
+
+
+def new_adam(modules: nn.ModuleDict, settings: TrainSettings) -> torch.optim.Adam:
+    """The optimiser of all parameters."""
+    return torch.optim.Adam(modules.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+
+
+def descend(optimizer: torch.optim.Optimizer, loss: Tensor, rate: float) -> None:
+    """One update down the gradient of ``loss``, averaged over all processes."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    for group in optimizer.param_groups:
+        average_gradients(group["params"])
+        group["lr"] = rate
+    optimizer.step()
+
+
+def seeded(build: Callable[[], nn.ModuleDict], seed: int, device: torch.device) -> nn.ModuleDict:
+    """Networks with the initial weights of ``seed``; the caller's random state stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build().to(device)
