@@ -97,7 +97,7 @@ class Unsup3d(BaselineFlags):
             UserError: flags, pictures, weights or a folder that cannot be used.
         """
         from gan2shape.cli.runtime import say
-        from gan2shape.train.distributed import process_group
+        from gan2shape.distributed import process_group
         from gan2shape.train.unsup3d import Unsup3DTask
 
         settings = self.settings()
@@ -134,7 +134,7 @@ class Supervised(BaselineFlags):
         Raises:
             UserError: flags, pictures or a folder that cannot be used.
         """
-        from gan2shape.train.distributed import process_group
+        from gan2shape.distributed import process_group
         from gan2shape.train.supervised import SupervisedTask
 
         settings = self.settings()

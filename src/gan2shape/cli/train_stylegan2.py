@@ -81,7 +81,7 @@ class Stylegan2:
         Raises:
             UserError: a number out of its range, pictures or weights that cannot be used, or a folder that cannot.
         """
-        from gan2shape.train.distributed import process_group, world
+        from gan2shape.distributed import process_group, world
         from gan2shape.train.stylegan2 import StyleGAN2Task
 
         self.training.check()

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from gan2shape.distributed import any_process, average_gradients
+
 Losses = Mapping[str, Tensor]
 """Named scalar terms; ``"total"`` is the one that is minimised."""
 
@@ -69,7 +71,7 @@ def minimize(
         on_iteration: called after each iteration with its index and terms.
 
     Returns:
-        The terms of every iteration.
+        The terms of every iteration, of this process's share where several train together (`gan2shape.distributed`).
 
     Raises:
         DivergedError: a loss or the last gradient was not finite, or the loss exploded; the parameters are then those
@@ -83,8 +85,9 @@ def minimize(
         terms = losses(iteration)
         record = {name: float(value.detach()) for name, value in terms.items()}
         trouble = _trouble(record["total"], history)
-        if trouble:
+        if any_process(trouble is not None):
             _restore(parameters, good)
+            trouble = trouble or "another process failed"
             raise DivergedError(f"{trouble} at iteration {iteration + 1}; went back to iteration {good_at}", history)
         if iteration % _SNAPSHOT_EVERY == 0:
             good, good_at = [p.detach().clone() for p in parameters], iteration
@@ -92,6 +95,7 @@ def minimize(
             group["lr"] = adam.rate(iteration, steps)
         optimizer.zero_grad(set_to_none=True)
         terms["total"].backward()
+        average_gradients(parameters)
         optimizer.step()
         history.append(record)
         on_iteration(iteration, record)

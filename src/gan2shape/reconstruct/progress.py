@@ -18,6 +18,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
+from gan2shape.distributed import world
 from gan2shape.errors import InputError
 from gan2shape.io.checkpoints import read_metadata, read_tensors, write_tensors
 from gan2shape.reconstruct.optimize import Record
@@ -117,8 +118,9 @@ class StepRunner:
 
 
 def step_rng(seed: int, name: str, device: torch.device) -> torch.Generator:
-    """The random generator of one step: the same for the same seed, name and device."""
-    return torch.Generator(device).manual_seed(zlib.crc32(f"{seed}/{name}".encode()))
+    """The random generator of one step: the same for the same seed, name and device; processes draw differently."""
+    rank = world()[0]
+    return torch.Generator(device).manual_seed(zlib.crc32(f"{seed}/{name}{f'/{rank}' if rank else ''}".encode()))
 
 
 def gather_weights(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:

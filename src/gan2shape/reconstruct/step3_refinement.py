@@ -46,29 +46,20 @@ def refine(
         The scenes of all pictures, detached. Raises `DivergedError` as `minimize` does.
     """
     shown, owner = samples.owner.unique(return_inverse=True)
-    pictured = target[shown]  # Few batches may not have reached every picture.
-    owned = [(owner == picture).nonzero()[:, 0] for picture in range(pictured.count)]
-    orders = [own[:0] for own in owned]
-    count = min(share(batch_size, min(together, pictured.count)), *map(len, owned), samples.count)
-
-    def draw(picture: int) -> Tensor:
-        """The next of a picture's samples, in an order that is shuffled anew when it is used up."""
-        if len(orders[picture]) < count:
-            shuffled = torch.randperm(len(owned[picture]), generator=rng, device=rng.device)
-            orders[picture] = owned[picture][shuffled]
-        drawn, orders[picture] = orders[picture][:count], orders[picture][count:]
-        return drawn
+    pictures = target[shown]  # Few batches may not have reached every picture.
+    decks = [_Deck((owner == picture).nonzero()[:, 0]) for picture in range(pictures.count)]
+    count = min(share(batch_size, min(together, pictures.count)), *(len(deck.samples) for deck in decks), samples.count)
 
     def losses(iteration: int) -> dict[str, Tensor]:
-        turn = pictured.in_turn(iteration, together)
-        chosen = torch.cat([draw(picture) for picture in turn.tolist()])
+        turn = pictures.in_turn(iteration, together)
+        chosen = torch.cat([decks[picture].draw(count, rng=rng) for picture in turn.tolist()])
         images, masks = samples.images[chosen], samples.masks[chosen]
-        pictures = pictured.image[turn]
-        scene = nets(pictures)
+        own_images = pictures.image[turn]
+        scene = nets(own_images)
         pose, lighting = nets.pose(images), nets.lighting(images)
         views = dataclasses.replace(scene.each(count), pose=pose, lighting=lighting)
         shared = {"render": render, "features": features, "weights": weights, "mirrored": mirrored}
-        own = explain(scene, pictures, **shared)  # type: ignore[arg-type]
+        own = explain(scene, own_images, **shared)  # type: ignore[arg-type]
         others = explain(views, images, masks=masks, **shared)  # type: ignore[arg-type]
         smooth = roughness(scene, camera, weights)
         return {
@@ -81,3 +72,17 @@ def refine(
     modules = [nets.depth_net, nets.albedo_net, nets.view_net, nets.light_net]
     minimize(modules, losses, steps=steps, adam=adam, on_iteration=on_iteration)
     return scenes_of(nets, target)
+
+
+class _Deck:
+    """The samples (N,) of one picture, drawn in an order that is shuffled anew when it is used up."""
+
+    def __init__(self, samples: Tensor) -> None:
+        self.samples, self.left = samples, samples[:0]
+
+    def draw(self, count: int, *, rng: torch.Generator) -> Tensor:
+        """The next ``count`` of them."""
+        if len(self.left) < count:
+            self.left = self.samples[torch.randperm(len(self.samples), generator=rng, device=rng.device)]
+        drawn, self.left = self.left[:count], self.left[count:]
+        return drawn

@@ -19,10 +19,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from gan2shape.distributed import any_process, world
 from gan2shape.errors import InputError, OutputError
 from gan2shape.io.checkpoints import read_metadata, read_tensors, write_tensors
 from gan2shape.io.files import FolderLock, translated_output_errors, write_json, write_text
-from gan2shape.train.distributed import any_process, world
 
 CONFIG_FILE, STATE_FILE, HISTORY_FILE, SNAPSHOTS = "config.json", "state.safetensors", "history.jsonl", "snapshots"
 _FORMAT = "1"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from gan2shape.train.distributed import average_gradients, world
+from gan2shape.distributed import average_gradients, world
 from gan2shape.train.pictures import Pictures
 
 Predict = Callable[[Tensor], tuple[Tensor, Tensor]]

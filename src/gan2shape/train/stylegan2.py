@@ -18,12 +18,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gan2shape.distributed import average_gradients, world
 from gan2shape.errors import InputError
 from gan2shape.generators.load import fast_dtype, save_generator
 from gan2shape.generators.stylegan2 import StyleGAN2Generator
 from gan2shape.io.images import write_image
 from gan2shape.train.augment import sample_mirror, sample_shift
-from gan2shape.train.distributed import average_gradients, world
 from gan2shape.train.pictures import Pictures
 from gan2shape.train.run import iteration_rng
 from gan2shape.train.stylegan2_config import Networks, StyleGAN2Settings

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 
-from gan2shape.train.distributed import average_gradients, process_group, world
+from gan2shape.distributed import average_gradients, process_group, world
 
 WORKER = """
 import sys, torch
-from gan2shape.train.distributed import any_process, average_gradients, process_group, world
+from gan2shape.distributed import any_process, average_gradients, process_group, world
 torch.set_num_threads(1)
 with process_group(torch.device("cpu")):
     rank, count = world()
