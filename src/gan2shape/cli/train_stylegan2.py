@@ -37,6 +37,11 @@ class Adversarial:
     """Weight of the path-length regularisation (0: none; the paper's is 2)."""
     average_kimg: Annotated[float, arg(metavar="THOUSANDS")] = 10.0
     """Half-life of the generator's moving average, in thousands of pictures."""
+    warm_start: Annotated[int, arg(metavar="PICTURES")] = 0
+    """First train the generator on so many pictures as the decoder of an autoencoder; some 200,000 spare a start from
+    random weights the long way to pictures that turn and vary."""
+    reconstruction: Annotated[float, arg(metavar="WEIGHT")] = 0.0
+    """Keep so much of the autoencoder's loss beside the adversarial one (with --warm-start, 1 is a beginning)."""
     noise: FlagCreatePairsOff[bool] = False
     """Add random noise in every layer while training. Without it a latent says everything about a picture."""
     mirror: bool = True

@@ -4,6 +4,9 @@ An iteration draws one batch of latents; its pictures serve the discriminator's 
 by the updated discriminator, the generator's. Regularisations are lazy: R1 has a step of its own every 16th iteration,
 on a part of the batch, and path length every 4th if it is on.
 
+With a warm start the first iterations train an autoencoder (`gan2shape.train.autoencode`) whose decoder the generator
+is; a little of its loss can be kept beside the adversarial one, against forgetting what pictures there are.
+
 Everything random at an iteration comes from (seed, iteration, process), pictures are asked for by number, and rates
 depend on the iteration alone: a resumed training goes on exactly.
 """
@@ -24,6 +27,7 @@ from gan2shape.generators.load import fast_dtype, save_generator
 from gan2shape.generators.stylegan2 import StyleGAN2Generator
 from gan2shape.io.images import write_image
 from gan2shape.train.augment import sample_mirror, sample_shift
+from gan2shape.train.autoencode import DIVERGENCE_WEIGHTS, PICTURE_WEIGHT, Encoder, autoencoder_loss, new_encoder
 from gan2shape.train.pictures import Pictures
 from gan2shape.train.run import iteration_rng
 from gan2shape.train.stylegan2_config import Networks, StyleGAN2Settings
@@ -41,6 +45,10 @@ from gan2shape.train.stylegan2_losses import (
 GRID_SIDE = 8
 _GRID_CHUNK = 16
 _BETA2 = 0.99
+_MOMENTS = (0.9, 0.99)
+"""Of the autoencoder's Adam, which has no opponent to oscillate with."""
+_KEPT_SHARE = 0.25
+"""Part of a batch that is reconstructed beside the adversarial training."""
 
 
 class StyleGAN2Task:
@@ -95,6 +103,12 @@ class StyleGAN2Task:
         path_every = settings.path_every if settings.path_weight > 0 else 0
         self.generator_optimizer = lazy_adam(self.generator, path_every)
         self.discriminator_optimizer = lazy_adam(self.discriminator, settings.r1_every if settings.r1_gamma > 0 else 0)
+        self.encoder: Encoder | None = None
+        self.warm_optimizers: dict[str, torch.optim.Optimizer] = {}
+        if settings.warm_start or settings.reconstruction:
+            self.encoder = new_encoder(self.generator, seed).to(self.device)
+            trained = {"encoder": self.encoder, "decoder": self.generator}
+            self.warm_optimizers = {name: _adam(network, _MOMENTS) for name, network in trained.items()}
         self.config: dict[str, Any] = {
             **asdict(settings),
             "seed": seed,
@@ -110,30 +124,27 @@ class StyleGAN2Task:
         """One iteration of both networks; returns losses and mean scores."""
         settings = self.settings
         rng = iteration_rng(self.seed, index, self.device, f"process {self.rank}")
-        self._set_rates(index)
         real = self._real(index, rng)
-        learning = index >= settings.critic_first
-        with torch.set_grad_enabled(learning):
-            fake = self._fake(self.batch, rng)[0]
-        numbers = self._critic_step(real, fake.detach())
-        if settings.r1_gamma > 0 and index % settings.r1_every == 0:
-            numbers["r1"] = self._r1_step(real)
-        if learning:
-            numbers["generator"] = self._generator_step(fake)
-            if settings.path_weight > 0 and index % settings.path_every == 0:
-                numbers["path"] = self._path_step(rng)
-        done = (index + 1 - settings.critic_first) * settings.batch
-        decay = average_decay(settings.batch, 1000 * settings.average_kimg, max(done, 0), settings.average_ramp)
-        update_average(self.average, self.generator, decay)
+        if index < settings.first:
+            numbers = self._warm_step(index, real, rng)
+        else:
+            numbers = self._adversarial_step(index - settings.first, real, rng)
+        learned = index + 1 if index < settings.first else index + 1 - settings.critic_first
+        half_life, done = 1000 * settings.average_kimg, max(learned, 0) * settings.batch
+        update_average(
+            self.average, self.generator, average_decay(settings.batch, half_life, done, settings.average_ramp)
+        )
         return numbers
 
     def modules(self) -> dict[str, nn.Module]:
-        """Both networks and the generator's average."""
-        return {"generator": self.generator, "average": self.average, "discriminator": self.discriminator}
+        """Both networks, the generator's average, and the encoder if there is one."""
+        networks = {"generator": self.generator, "average": self.average, "discriminator": self.discriminator}
+        return networks if self.encoder is None else {**networks, "encoder": self.encoder}
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Adam of each network."""
-        return {"generator": self.generator_optimizer, "discriminator": self.discriminator_optimizer}
+        """Adam of each network; the generator has one as a decoder and one as an adversary."""
+        adversaries = {"generator": self.generator_optimizer, "discriminator": self.discriminator_optimizer}
+        return {**adversaries, **self.warm_optimizers}
 
     def extra_state(self) -> dict[str, Tensor]:
         """The running mean of path lengths."""
@@ -190,11 +201,38 @@ class StyleGAN2Task:
         sides = self.generator.config.noise_sides
         return [torch.randn(count, 1, side, side, generator=rng, device=self.device) for side in sides]
 
+    def _warm_step(self, index: int, real: Tensor, rng: torch.Generator) -> dict[str, float]:
+        assert self.encoder is not None
+        weight = DIVERGENCE_WEIGHTS[0 if 2 * index < self.settings.first else 1]
+        for optimizer in self.warm_optimizers.values():
+            self._set_rate(optimizer, index)
+        loss, *parts = autoencoder_loss(self.encoder, self.generator, real, weight, dtype=self.dtype, rng=rng)
+        self._descend(loss, *self.warm_optimizers.values())
+        return dict(zip(("distance", "divergence"), torch.stack(parts).tolist(), strict=True))
+
+    def _adversarial_step(self, index: int, real: Tensor, rng: torch.Generator) -> dict[str, float]:
+        """Adversarial iteration ``index``, counted from its beginning."""
+        settings = self.settings
+        learning = index >= settings.critic_first
+        self._set_rate(self.discriminator_optimizer, index)
+        # The generator's rate rises from where the generator begins to learn.
+        self._set_rate(self.generator_optimizer, index - settings.critic_first)
+        with torch.set_grad_enabled(learning):
+            fake = self._fake(self.batch, rng)[0]
+        numbers = self._critic_step(real, fake.detach())
+        if settings.r1_gamma > 0 and index % settings.r1_every == 0:
+            numbers["r1"] = self._r1_step(real)
+        if learning:
+            numbers.update(self._generator_step(fake, real, rng))
+            if settings.path_weight > 0 and index % settings.path_every == 0:
+                numbers["path"] = self._path_step(rng)
+        return numbers
+
     def _critic_step(self, real: Tensor, fake: Tensor) -> dict[str, float]:
         self.discriminator.requires_grad_(True)
         real_score, fake_score = self._score(real), self._score(fake)
         loss = critic_loss(real_score, fake_score)
-        self._descend(self.discriminator_optimizer, loss)
+        self._descend(loss, self.discriminator_optimizer)
         means = torch.stack([loss.detach(), real_score.detach().mean(), fake_score.detach().mean()]).tolist()
         return dict(zip(("critic", "real", "fake"), means, strict=True))
 
@@ -202,41 +240,52 @@ class StyleGAN2Task:
         settings = self.settings
         count = max(4, int(settings.r1_share * self.batch) // 4 * 4)
         penalty = r1_penalty(self._score, real[:count])
-        self._descend(self.discriminator_optimizer, 0.5 * settings.r1_gamma * settings.r1_every * penalty)
+        self._descend(0.5 * settings.r1_gamma * settings.r1_every * penalty, self.discriminator_optimizer)
         return penalty.item()
 
-    def _generator_step(self, fake: Tensor) -> float:
+    def _generator_step(self, fake: Tensor, real: Tensor, rng: torch.Generator) -> dict[str, float]:
         self.discriminator.requires_grad_(False)
         loss = generator_loss(self._score(fake))
-        self._descend(self.generator_optimizer, loss)
+        numbers = {"generator": loss.detach()}
+        optimizers: list[torch.optim.Optimizer] = [self.generator_optimizer]
+        if self.encoder is not None and self.settings.reconstruction > 0:
+            self._set_rate(self.warm_optimizers["encoder"], 0)
+            kept = real[: max(1, int(_KEPT_SHARE * self.batch))]
+            weight = DIVERGENCE_WEIGHTS[1]
+            total, distance, _ = autoencoder_loss(self.encoder, self.generator, kept, weight, dtype=self.dtype, rng=rng)
+            loss = loss + self.settings.reconstruction / PICTURE_WEIGHT * total
+            numbers["distance"] = distance.detach()
+            optimizers.append(self.warm_optimizers["encoder"])
+        self._descend(loss, *optimizers)
         self.discriminator.requires_grad_(True)
-        return loss.item()
+        return {name: value.item() for name, value in numbers.items()}
 
     def _path_step(self, rng: torch.Generator) -> float:
         settings = self.settings
         images, rows = self._fake(max(1, self.batch // 2), rng)
         noise = torch.randn(images.shape, generator=rng, device=self.device)
         penalty, mean = path_penalty(path_lengths(images, rows, noise), self.path_mean)
-        self._descend(self.generator_optimizer, settings.path_weight * settings.path_every * penalty)
+        self._descend(settings.path_weight * settings.path_every * penalty, self.generator_optimizer)
         self.path_mean = mean
         return penalty.item()
 
     def _score(self, images: Tensor) -> Tensor:
         return score(self.discriminator, images, dtype=self.dtype)
 
-    def _descend(self, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-        optimizer.zero_grad(set_to_none=True)
+    def _descend(self, loss: Tensor, *optimizers: torch.optim.Optimizer) -> None:
+        for optimizer in optimizers:
+            optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        average_gradients(parameter for group in optimizer.param_groups for parameter in group["params"])
-        optimizer.step()
+        for optimizer in optimizers:
+            average_gradients(parameter for group in optimizer.param_groups for parameter in group["params"])
+            optimizer.step()
 
-    def _set_rates(self, index: int) -> None:
-        """Learning rates of iteration ``index``; the generator's rise begins where it starts to learn."""
+    def _set_rate(self, optimizer: torch.optim.Optimizer, index: int) -> None:
+        """The learning rate of the optimiser's iteration ``index``, 0 before."""
         settings = self.settings
-        for optimizer, first in ((self.discriminator_optimizer, 0), (self.generator_optimizer, settings.critic_first)):
-            rise = min(1.0, max(0, index + 1 - first) / settings.warm_up) if settings.warm_up else 1.0
-            for group in optimizer.param_groups:
-                group["lr"] = settings.learning_rate * group["lazy_factor"] * rise
+        rise = min(1.0, max(0, index + 1) / settings.warm_up) if settings.warm_up else 1.0
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate * group["lazy_factor"] * rise
 
 
 def training_dtype(device: torch.device) -> torch.dtype:
@@ -263,9 +312,13 @@ def lazy_adam(network: nn.Module, every: int) -> torch.optim.Adam:
     The rate is set from outside, times the group's ``lazy_factor``.
     """
     factor = every / (every + 1) if every else 1.0
+    return _adam(network, (0.0, _BETA2**factor), factor)
+
+
+def _adam(network: nn.Module, moments: tuple[float, float], factor: float = 1.0) -> torch.optim.Adam:
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     groups = [{"params": parameters, "lazy_factor": factor}]
-    return torch.optim.Adam(groups, lr=0.0, betas=(0.0, _BETA2**factor), eps=1e-8, fused=True)
+    return torch.optim.Adam(groups, lr=0.0, betas=moments, eps=1e-8, fused=True)
 
 
 def _noise_strengths(generator: StyleGAN2Generator) -> list[nn.Parameter]:

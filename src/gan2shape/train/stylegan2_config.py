@@ -55,6 +55,11 @@ class StyleGAN2Settings:
     shift: int = 0
     """Move real pictures by up to this many pixels."""
 
+    warm_start: int = 0
+    """Pictures that the generator learns from as the decoder of an autoencoder before the adversarial training."""
+    reconstruction: float = 0.0
+    """Weight of the autoencoder's picture distance beside the adversarial loss; 0 = none."""
+
     def __post_init__(self) -> None:
         counts = {"batch": self.batch, "r1_every": self.r1_every, "path_every": self.path_every}
         for name, count in counts.items():
@@ -68,6 +73,8 @@ class StyleGAN2Settings:
             "average_kimg": self.average_kimg,
             "average_ramp": self.average_ramp,
             "shift": self.shift,
+            "warm_start": self.warm_start,
+            "reconstruction": self.reconstruction,
         }
         for name, value in weights.items():
             if not 0 <= value < float("inf"):
@@ -78,6 +85,11 @@ class StyleGAN2Settings:
             raise ValueError(f"mixing must be from 0 to 1; got {self.mixing}")
         if not 0 < self.r1_share <= 1:
             raise ValueError(f"r1_share must be more than 0 and at most 1; got {self.r1_share}")
+
+    @property
+    def first(self) -> int:
+        """Iteration that the adversarial training begins with."""
+        return -(-self.warm_start // self.batch)
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from gan2shape.generators.discriminator import ConvLayer, ResidualBlock, StyleGAN2Discriminator, append_deviation
 from gan2shape.generators.ops import (
@@ -63,10 +63,10 @@ def synthesize(
     return rgb
 
 
-def features(discriminator: StyleGAN2Discriminator, images: Tensor, *, dtype: torch.dtype) -> Tensor:
-    """The convolutional part: signed pictures (B, 3, R, R) to maps (B, C, 4, 4), float32. Samples do not mix here."""
+def features(convs: nn.Sequential, images: Tensor, *, dtype: torch.dtype) -> Tensor:
+    """A discriminator's ``convs``: signed pictures (B, 3, R, R) to maps (B, C, 4, 4), float32; samples do not mix."""
     x = images.to(dtype).contiguous(memory_format=torch.channels_last)
-    for layer in discriminator.convs:
+    for layer in convs:
         x = _block(layer, x) if isinstance(layer, ResidualBlock) else _conv(_as_conv(layer), x, ACTIVATION_GAIN)
     return x.float()
 
@@ -78,7 +78,7 @@ def head(discriminator: StyleGAN2Discriminator, maps: Tensor) -> Tensor:
 
 def score(discriminator: StyleGAN2Discriminator, images: Tensor, *, dtype: torch.dtype) -> Tensor:
     """Scores (B, 1) of signed pictures (B, 3, R, R), float32, higher = more real."""
-    return head(discriminator, features(discriminator, images, dtype=dtype))
+    return head(discriminator, features(discriminator.convs, images, dtype=dtype))
 
 
 def _styled(layer: StyledLayer, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
