@@ -50,7 +50,9 @@ def test_scores_on_the_screen_and_in_a_file(results: Path, tmp_path: Path, capsy
     inner = np.log(bowl()[1:-1, 1:-1])  # The mask is eroded by a pixel or so before it is scored.
     assert second["side"] == pytest.approx(100 * inner.std(), rel=0.25)
     assert second["mad"] > 10
-    assert scores["side"]["mean"] == pytest.approx((first["side"] + second["side"]) / 2)
+    assert scores["measures"]["side"]["mean"] == pytest.approx((first["side"] + second["side"]) / 2)
+    assert scores["truth"]["name"] == "truth.npz"
+    assert scores["environment"]["torch"]
     table = capsys.readouterr().out
     assert "SIDE x100" in table
     assert f"{second['side']:.3f}" in table
@@ -61,6 +63,56 @@ def test_one_result_folder(results: Path, tmp_path: Path, capsys: pytest.Capture
     truth = truth_file(tmp_path, np.stack([bowl(), bowl()]))
     assert main(["evaluate", str(results / "a_001"), "--truth", str(truth)]) == 0
     assert "mean" in capsys.readouterr().out
+
+
+def a_whole_truth(folder: Path) -> Path:
+    """A truth file of one picture that knows everything."""
+    levels, shape = np.full((1, SIZE, SIZE, 3), 128, np.uint8), (1, SIZE, SIZE)
+    facing = np.zeros((1, SIZE, SIZE, 3))
+    facing[..., 2] = 1
+    view = {"view_deg": np.zeros((1, 3)), "ambient": np.full(1, 0.5), "diffuse": np.full(1, 0.5), "light": [[0, 0, 1]]}
+    turned = {**view, "view_deg": np.array([[0.0, 20.0, 0.0]]), "image": levels, "mask": np.ones(shape)}
+    more = {f"extra_{key}": np.asarray(value)[:, None] for key, value in turned.items()}
+    maps = {"image": levels, "albedo": levels, "mask": np.ones(shape), "depth": bowl()[None], "normal": facing}
+    np.savez(folder / "whole.npz", **maps, **view, **more)
+    return folder / "whole.npz"
+
+
+def test_everything_about_a_result_of_the_command(
+    finished: Path, tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--json", tmp_path / "s.json", "--maps", tmp_path / "maps", "--gan", "--generator", checkpoint]
+    arguments = ["evaluate", finished, "--truth", a_whole_truth(tmp_path), *flags, "--threads", "1"]
+    assert main([str(argument) for argument in arguments]) == 0
+    shown = capsys.readouterr().out
+    assert "new view by GAN, PSNR dB" in shown
+    assert "left out: pose (the mean offset of one picture is its own)" in shown
+    assert shown.count("left out") == 1
+    scores = json.loads((tmp_path / "s.json").read_text())
+    assert {"light", "albedo", "view_psnr", "gan_relight_ssim", "relight_coverage"} <= set(scores["pictures"][0])
+    assert scores["seeds"] == [0]
+    assert scores["made_by"][0]["generator"]["name"] == checkpoint.name
+    assert [file.name for file in (tmp_path / "maps").iterdir()] == ["000000.png"]
+    assert str(tmp_path) not in (tmp_path / "s.json").read_text()
+
+
+def test_gan_renderings_need_the_generator_of_the_result(finished: Path, tmp_path: Path, mistake: Mistake) -> None:
+    said = mistake("evaluate", finished, "--truth", a_whole_truth(tmp_path), "--gan", "--threads", "1")
+    assert "made with the generator tiny.safetensors, this is another one" in said
+
+
+def test_maps_need_a_place(results: Path, tmp_path: Path, mistake: Mistake) -> None:
+    (tmp_path / "file").write_text("")
+    truth = truth_file(tmp_path, np.stack([bowl()] * 2))
+    assert "a file where a folder should be" in mistake(
+        "evaluate", results, "--truth", truth, "--maps", tmp_path / "file"
+    )
+
+
+def test_a_result_without_depth(results: Path, tmp_path: Path, mistake: Mistake) -> None:
+    (results / "a_001" / "depth.npy").rename(results / "a_001" / "config.json")
+    truth = truth_file(tmp_path, np.stack([bowl()] * 2))
+    assert "a_001: expected a result with depth.npy; got none" in mistake("evaluate", results, "--truth", truth)
 
 
 def test_a_result_of_the_command(finished: Path, tmp_path: Path) -> None:
@@ -130,13 +182,14 @@ def masks(count: int) -> np.ndarray:
         (other_keys, "mask is missing"),
         (of_texts, "truth.npz"),
         (of_objects, "cannot be read"),
-        (lambda folder: folder, "cannot be read"),
+        (lambda folder: folder, "found no depth"),
         (lambda folder: truth_file(folder, bowl()), "expected depth and mask (N, S, S)"),
         (lambda folder: truth_file(folder, np.stack([bowl()] * 2)[:, :8]), "expected depth and mask (N, S, S)"),
         (lambda folder: truth_file(folder, np.full((2, SIZE, SIZE), np.nan)), "got NaN, infinity or 0"),
         (lambda folder: truth_file(folder, np.zeros((2, SIZE, SIZE))), "got NaN, infinity or 0"),
-        (lambda folder: truth_file(folder, np.ones((2, 8, 8))), "expected 8x8 as the truth; got 16x16"),
-        (lambda folder: truth_file(folder, bowl()[None]), "picture 1, but the truth has 1"),
+        (lambda folder: truth_file(folder, np.ones((2, 24, 24))), "expected maps of 24x24 as the truth"),
+        (lambda folder: truth_file(folder, np.ones((2, 12, 12))), "or a whole multiple; got 16x16"),
+        (lambda folder: truth_file(folder, bowl()[None]), "picture 1, but the truth has 1 (000000 to 000000)"),
         (lambda folder: truth_file(folder, np.stack([bowl()] * 2), masks(0)), "an object in every mask"),
         (lambda folder: truth_file(folder, np.stack([bowl()] * 2), masks(1)), "share no foreground"),
     ],
@@ -153,7 +206,8 @@ def test_a_truth_that_does_not_fit(
     [
         (np.full((SIZE, SIZE), np.nan, np.float32), "no pixel holds a finite depth"),
         (np.full((SIZE, SIZE), "x"), "cannot be read"),
-        (np.float32(1), "expected 16x16"),
+        (np.float32(1), "expected a depth map (S, S)"),
+        (np.ones((4, 4), np.float32), "expected maps of 16x16 as the truth"),
         (-np.ones((SIZE, SIZE), np.float32), "positive"),
     ],
 )
@@ -171,6 +225,6 @@ def test_folders_that_are_no_results(results: Path, tmp_path: Path, mistake: Mis
     assert "got nothing" in mistake("evaluate", tmp_path / "missing", "--truth", truth)
     assert "got a file" in mistake("evaluate", truth, "--truth", truth)
     shutil.copytree(results / "a_001", results / "b_1")
-    assert "are both of picture 1" in mistake("evaluate", results, "--truth", truth)
+    assert "are both of picture 000001" in mistake("evaluate", results, "--truth", truth)
     (results / "b_1").rename(results / "unnumbered")
     assert "ends in the picture's number" in mistake("evaluate", results, "--truth", truth)

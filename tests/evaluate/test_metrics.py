@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gan2shape.evaluate import erode, mad, scored_mask, side
+from gan2shape.evaluate.metrics import albedo_error, angle_deg, depth_mae, log_depth_error, mad_mesh
 from gan2shape.render import Camera
 
 SIZE = 16
@@ -162,3 +163,93 @@ def test_published_normals_give_a_perfect_result_four_to_six_degrees() -> None:
     everywhere = scored_mask(plane, plane)
     expected = math.degrees(math.acos((length / (length + 1e-7)) ** 2))
     assert float(mad(plane, plane, everywhere, camera, compat=True)) == pytest.approx(expected, rel=2e-2)
+
+
+def slow_angle(a: np.ndarray, b: np.ndarray) -> float:
+    cosine = float(a @ b) / (math.sqrt(float(a @ a)) * math.sqrt(float(b @ b)))
+    return math.degrees(math.acos(max(-1.0, min(1.0, cosine))))
+
+
+def test_angles_between_vectors_of_any_length(rng: torch.Generator) -> None:
+    a, b = torch.randn(2, 5, 3, 4, generator=rng, dtype=torch.float64)
+    angles = angle_deg(a, b)
+    assert angles.shape == (5, 1, 4)
+    for row in range(5):
+        for column in range(4):
+            expected = slow_angle(a[row, :, column].numpy(), b[row, :, column].numpy())
+            assert float(angles[row, 0, column]) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("degrees", [0.0, 1e-5, 30.0, 90.0, 179.0])
+def test_a_known_turn_is_that_angle(degrees: float) -> None:
+    radians = math.radians(degrees)
+    turned = torch.tensor([[math.sin(radians), 0.0, math.cos(radians)]], dtype=torch.float64)
+    assert float(angle_deg(turned, torch.tensor([[0.0, 0.0, 3.0]]))) == pytest.approx(degrees, abs=1e-9)
+
+
+def test_mesh_normals_are_compared_pixel_by_pixel(rng: torch.Generator) -> None:
+    depth, _ = random_depths(2, rng)
+    mask = scored_mask(random_mask(2, rng), random_mask(2, rng))
+    normals = torch.randn(2, 3, SIZE, SIZE, generator=rng)
+    found = mad_mesh(depth, normals, mask, CAMERA)
+    for index in range(2):
+        points = slow_points(depth[index, 0].double().numpy())
+        angles = [
+            slow_angle(slow_normal(points, row, column), normals[index, :, row, column].double().numpy())
+            for row, column in zip(*np.nonzero(mask[index, 0].numpy()), strict=True)
+        ]
+        assert float(found[index]) == pytest.approx(sum(angles) / len(angles), rel=1e-3)
+
+
+def test_depth_mae_is_in_scene_units_and_not_rescaled(rng: torch.Generator) -> None:
+    predicted, true = random_depths(2, rng)
+    mask = scored_mask(random_mask(2, rng), random_mask(2, rng))
+    found = depth_mae(predicted, true, mask)
+    for index in range(2):
+        p, t = (values[index, 0].double().numpy()[mask[index, 0].numpy()] for values in (predicted, true))
+        expected = sum(abs(a - b) for a, b in zip(p, t, strict=True)) / len(p)
+        assert float(found[index]) == pytest.approx(expected, rel=1e-5)
+    assert depth_mae(true + 0.03, true, mask).tolist() == pytest.approx([0.03, 0.03], rel=1e-4)
+
+
+def test_the_log_depth_error_is_what_side_is_the_spread_of(rng: torch.Generator) -> None:
+    predicted, true = random_depths(2, rng)
+    mask = scored_mask(random_mask(2, rng), random_mask(2, rng))
+    error = log_depth_error(predicted, true, mask)
+    assert torch.equal(error.isfinite(), mask)
+    for index in range(2):
+        inside = error[index][mask[index]].double()
+        assert float(inside.mean()) == pytest.approx(0, abs=1e-7)
+        assert float(inside.square().mean().sqrt()) == pytest.approx(
+            float(side(predicted, true, mask)[index]), rel=1e-4
+        )
+
+
+def slow_albedo_error(predicted: np.ndarray, true: np.ndarray, mask: np.ndarray) -> float:
+    squares = []
+    for channel in range(3):
+        pairs = [
+            (float(predicted[channel, row, column]), float(true[channel, row, column]))
+            for row, column in zip(*np.nonzero(mask), strict=True)
+        ]
+        scale = sum(p * t for p, t in pairs) / sum(p * p for p, _ in pairs)
+        squares += [(scale * p - t) ** 2 for p, t in pairs]
+    return math.sqrt(sum(squares) / len(squares))
+
+
+def test_the_albedo_error_is_that_of_the_slow_loops(rng: torch.Generator) -> None:
+    predicted, true = torch.rand(2, 3, 3, SIZE, SIZE, generator=rng)
+    mask = random_mask(3, rng) > 0
+    found = albedo_error(predicted, true, mask)
+    for index in range(3):
+        expected = slow_albedo_error(predicted[index].numpy(), true[index].numpy(), mask[index, 0].numpy())
+        assert float(found[index]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_scaled_albedo_has_no_error_and_the_background_does_not_count(rng: torch.Generator) -> None:
+    true = 0.2 + 0.6 * torch.rand(1, 3, SIZE, SIZE, generator=rng)
+    mask = random_mask(1, rng) > 0
+    scaled = true * torch.tensor([0.5, 1.3, 2.0]).view(1, 3, 1, 1)
+    assert float(albedo_error(torch.where(mask, scaled, 7.0), true, mask)) == pytest.approx(0, abs=1e-6)
+    black = torch.zeros_like(true)
+    assert float(albedo_error(black, true, mask)) == pytest.approx(float(true[:, :, mask[0, 0]].square().mean().sqrt()))

@@ -1,4 +1,4 @@
-"""Truth files and result folders: what is read, and one-line errors for everything that cannot be."""
+"""Truth files: what is read, and one-line errors for everything that cannot be."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from gan2shape.errors import InputError
-from gan2shape.evaluate.truth import Truth, match_results, read_depth, read_truth
+from gan2shape.evaluate.truth import Truth, read_truth
 
 DEPTH = np.linspace(0.9, 1.1, 3 * 16).reshape(3, 4, 4)
 MASK = DEPTH > 0.95
@@ -19,16 +19,6 @@ MASK = DEPTH > 0.95
 def write(file: Path, **arrays: Any) -> Path:
     np.savez(file, **arrays)
     return file
-
-
-def a_truth(count: int = 3) -> Truth:
-    return Truth(torch.ones(count, 1, 4, 4), torch.ones(count, 1, 4, 4))
-
-
-def result_folder(place: Path, depth: np.ndarray | None = None) -> Path:
-    place.mkdir(parents=True)
-    np.save(place / "depth.npy", np.ones((4, 4), np.float32) if depth is None else depth)
-    return place
 
 
 def one_line(caught: pytest.ExceptionInfo[InputError]) -> str:
@@ -85,12 +75,11 @@ def test_files_that_are_no_archive_are_refused_in_one_line(tmp_path: Path, conte
     one_line(caught)
 
 
-def test_a_cut_archive_a_plain_array_a_folder_and_nothing(tmp_path: Path) -> None:
+def test_a_cut_archive_a_plain_array_and_nothing(tmp_path: Path) -> None:
     whole = write(tmp_path / "t.npz", depth=DEPTH, mask=MASK).read_bytes()
     (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
     np.save(tmp_path / "plain.npy", DEPTH)
-    (tmp_path / "folder").mkdir()
-    for name in ("cut.npz", "plain.npy", "folder"):
+    for name in ("cut.npz", "plain.npy"):
         with pytest.raises(InputError, match="it cannot be read") as caught:
             read_truth(tmp_path / name)
         one_line(caught)
@@ -107,78 +96,96 @@ def test_an_archive_with_a_flipped_byte(tmp_path: Path) -> None:
         read_truth(file)
 
 
-def test_folders_belong_to_the_picture_that_their_name_ends_with(tmp_path: Path) -> None:
-    for name in ("000002", "face_0", "x1"):
-        result_folder(tmp_path / name)
-    (tmp_path / "empty7").mkdir()
-    (tmp_path / "file5").write_text("")
-    matched = match_results(tmp_path, a_truth())
-    assert {index: folder.name for index, folder in matched.items()} == {0: "face_0", 1: "x1", 2: "000002"}
+def everything(count: int = 2, views: int = 3, size: int = 8) -> dict[str, np.ndarray]:
+    """All keys that a truth file may have, with numbers that are possible."""
+    rng = np.random.default_rng(0)
+
+    def one(*lead: int) -> dict[str, np.ndarray]:
+        return {
+            "image": rng.integers(0, 256, (*lead, size, size, 3), dtype=np.uint8),
+            "mask": np.ones((*lead, size, size), bool),
+            "view_deg": rng.normal(0, 10, (*lead, 3)),
+            "translation": rng.normal(0, 0.01, (*lead, 3)),
+            "ambient": rng.uniform(0.2, 0.6, lead),
+            "diffuse": rng.uniform(0.2, 0.6, lead),
+            "light": rng.normal(0, 1, (*lead, 3)),
+        }
+
+    more = {
+        "depth": rng.uniform(0.9, 1.1, (count, size, size)),
+        "normal": rng.normal(0, 1, (count, size, size, 3)).astype(np.float16),
+        "albedo": rng.integers(0, 256, (count, size, size, 3), dtype=np.uint8),
+    }
+    return {**one(count), **more, **{f"extra_{key}": values for key, values in one(count, views).items()}}
 
 
-def test_a_single_result_folder_is_taken_itself(tmp_path: Path) -> None:
-    folder = result_folder(tmp_path / "picture_2")
-    assert match_results(folder, a_truth()) == {2: folder}
+def test_everything_that_a_file_may_hold_is_read(tmp_path: Path) -> None:
+    arrays = everything()
+    truth = read_truth(write(tmp_path / "t.npz", **arrays, identity=np.zeros((2, 100))))
+    assert truth.image is not None
+    assert truth.albedo is not None
+    assert truth.normal is not None
+    assert truth.pose is not None
+    assert truth.lighting is not None
+    assert truth.extra is not None
+    np.testing.assert_allclose(truth.image[1, 2].numpy(), arrays["image"][1, ..., 2] / 127.5 - 1, atol=1e-6)
+    np.testing.assert_allclose(truth.albedo[0, 1].numpy(), arrays["albedo"][0, ..., 1] / 255, atol=1e-6)
+    np.testing.assert_allclose(truth.normal[1, 0].numpy(), arrays["normal"][1, ..., 0], atol=1e-6)
+    np.testing.assert_allclose(np.rad2deg(truth.pose.euler().numpy()), arrays["view_deg"], atol=1e-3)
+    np.testing.assert_allclose(truth.pose.translation.numpy(), arrays["translation"], atol=1e-6)
+    direction = arrays["light"] / np.linalg.norm(arrays["light"], axis=1, keepdims=True)
+    np.testing.assert_allclose(truth.lighting.direction.numpy(), direction, atol=1e-6)
+    views = truth.extra[1]
+    np.testing.assert_allclose(views.image[2, 0].numpy(), arrays["extra_image"][1, 2, ..., 0] / 127.5 - 1, atol=1e-6)
+    np.testing.assert_allclose(np.rad2deg(views.pose.euler().numpy()), arrays["extra_view_deg"][1], atol=1e-3)
+    np.testing.assert_allclose(views.lighting.ambient[:, 0].numpy(), arrays["extra_ambient"][1], atol=1e-6)
+
+
+def test_one_picture_of_a_truth(tmp_path: Path) -> None:
+    truth = read_truth(write(tmp_path / "t.npz", **everything()))
+    item = truth.item(1)
+    assert item.count == 1
+    assert item.name(0) == "000001"
+    for name in ("depth", "mask", "normal", "albedo", "image"):
+        assert torch.equal(getattr(item, name), getattr(truth, name)[1:]), name
+    assert item.pose is not None
+    assert truth.pose is not None
+    assert torch.equal(item.pose.rotation, truth.pose.rotation[1:])
+    assert item.extra is not None
+    assert truth.extra is not None
+    assert item.extra[0] is truth.extra[1]
+    with pytest.raises(IndexError, match="picture 2 of 2"):
+        truth.item(2)
+
+
+def test_what_is_not_known_is_none() -> None:
+    item = Truth(torch.ones(2, 1, 4, 4), torch.ones(2, 1, 4, 4)).item(0)
+    assert (item.image, item.normal, item.albedo, item.pose, item.lighting, item.extra) == (None,) * 6
+
+
+@pytest.mark.parametrize("key", ["ambient", "extra_diffuse"])
+def test_numbers_may_have_a_dimension_of_one(tmp_path: Path, key: str) -> None:
+    arrays = everything()
+    truth = read_truth(write(tmp_path / "t.npz", **{**arrays, key: arrays[key][..., None]}))
+    assert truth.lighting is not None
+    assert truth.extra is not None
 
 
 @pytest.mark.parametrize(
-    ("names", "message"),
+    ("key", "change", "message"),
     [
-        ([], "expected result folders with depth.npy; found none"),
-        (["a"], "expected a name that ends in the picture's number, like 000007; got a"),
-        (["a3"], r"picture 3, but the truth has 3 \(from 0\)"),
-        (["a1", "b1"], "are both of picture 1; keep one"),
+        ("normal", lambda v: v[:1], "expected normal of shape"),
+        ("view_deg", lambda v: v[:, :2], "expected view_deg of shape"),
+        ("extra_mask", lambda v: v[:, :, :4], "expected extra_mask of shape"),
+        ("extra_light", lambda v: v[:, :2], "expected"),
+        ("albedo", lambda v: v / 255, "expected bytes"),
+        ("image", lambda v: v.astype(str), "expected numbers in image"),
+        ("translation", lambda v: v * np.nan, "expected finite numbers in translation"),
+        ("light", lambda v: v * 0, "expected directions in light"),
     ],
 )
-def test_folders_that_match_no_picture_are_refused(tmp_path: Path, names: list[str], message: str) -> None:
-    for name in names:
-        result_folder(tmp_path / name)
+def test_bad_further_arrays_are_refused_in_one_line(tmp_path: Path, key: str, change: Any, message: str) -> None:
+    arrays = everything()
     with pytest.raises(InputError, match=message) as caught:
-        match_results(tmp_path, a_truth())
-    one_line(caught)
-
-
-def test_a_results_place_that_is_no_folder(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="expected a folder with results; got a file"):
-        match_results(tmp_path / "file", a_truth())
-    with pytest.raises(InputError, match="expected a folder with results; got nothing"):
-        match_results(tmp_path / "missing", a_truth())
-
-
-def test_a_depth_with_holes_is_read_finite(tmp_path: Path) -> None:
-    depth = np.full((4, 4), 1.0, np.float32)
-    depth[0], depth[1, 1] = np.nan, 1.05
-    read, hit = read_depth(result_folder(tmp_path / "r0", depth), 4)
-    assert read.shape == hit.shape == (1, 1, 4, 4)
-    np.testing.assert_array_equal(hit[0, 0].numpy(), np.isfinite(depth))
-    np.testing.assert_array_equal(read[0, 0, 1:].numpy(), depth[1:])
-    assert bool(torch.isfinite(read).all())
-
-
-@pytest.mark.parametrize(
-    ("depth", "message"),
-    [
-        (np.ones((5, 5)), "expected 4x4 as the truth; got 5x5"),
-        (np.ones((4, 4, 1)), "expected 4x4 as the truth"),
-        (np.full((4, 4), np.nan), "no pixel holds a finite depth"),
-        (np.zeros((4, 4)), "positive"),
-        (np.array([["a"] * 4] * 4), "cannot be read"),
-        (np.array([object()]), "cannot be read"),
-        (np.ones((4, 4), complex), "cannot be read"),
-    ],
-)
-def test_bad_depth_maps_are_refused_in_one_line(tmp_path: Path, depth: np.ndarray, message: str) -> None:
-    folder = result_folder(tmp_path / "r0", depth)
-    with pytest.raises(InputError, match=message) as caught:
-        read_depth(folder, 4)
-    assert "depth.npy" in one_line(caught)
-
-
-@pytest.mark.parametrize("content", [b"", b"nothing", b"\x93NUMPY\x01\x00\x10"])
-def test_damaged_depth_files_are_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
-    folder = result_folder(tmp_path / "r0")
-    (folder / "depth.npy").write_bytes(content)
-    with pytest.raises(InputError, match="it cannot be read") as caught:
-        read_depth(folder, 4)
-    one_line(caught)
+        read_truth(write(tmp_path / "t.npz", **{**arrays, key: change(arrays[key])}))
+    assert "t.npz" in one_line(caught)
