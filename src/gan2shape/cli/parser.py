@@ -17,6 +17,7 @@ from gan2shape.cli.demo import Demo
 from gan2shape.cli.evaluate import Evaluate
 from gan2shape.cli.export import Export
 from gan2shape.cli.info import Info
+from gan2shape.cli.pretrain import Pretrain
 from gan2shape.cli.reconstruct import Reconstruct, preset_of
 from gan2shape.cli.render import Render
 from gan2shape.cli.sample import Sample
@@ -27,6 +28,7 @@ from gan2shape.errors import UserError
 VERBS = {
     "demo": Demo,
     "reconstruct": Reconstruct,
+    "pretrain": Pretrain,
     "sample": Sample,
     "render": Render,
     "export": Export,
@@ -73,7 +75,8 @@ def parse(arguments: list[str]) -> Any:
             raise UserError(f"no verb {name!r}; choose one of {', '.join(verbs)}; see {program} --help")
         return _quietly(program, Union[_all(verbs)], args=[name, *rest], description=about)  # noqa: UP007
     kind = verbs[name]
-    defaults = {"default": Reconstruct(config=preset_of(rest))} if kind is Reconstruct else {}
+    preset = getattr(kind, "default_preset", None)
+    defaults = {} if preset is None else {"default": kind(config=preset_of(rest, preset))}
     return _quietly(f"{program} {name}", kind, args=rest, description=inspect.getdoc(kind), **defaults)
 
 

@@ -42,6 +42,7 @@ class Reconstruct:
     """
 
     resumable: ClassVar[bool] = True
+    default_preset: ClassVar[str] = "default"
     memory_advice: ClassVar[str] = (
         "close other programs, or start anew with a smaller generator, --config.optimizer.batch-size or "
         "--config.geometry.working-size-px"
@@ -168,13 +169,13 @@ def drawn_picture(loaded: LoadedGenerator, seed: int) -> tuple[Tensor, Tensor]:
         return loaded.generator.synthesize(latent).clamp(-1, 1), latent
 
 
-def preset_of(arguments: Sequence[str]) -> ReconstructConfig:
+def preset_of(arguments: Sequence[str], default: str = "default") -> ReconstructConfig:
     """The preset that the arguments name; it has to be known before they can be parsed.
 
     Raises:
         UserError: no such preset.
     """
-    name = "default"
+    name = default
     for index, argument in enumerate(arguments):
         if argument == "--preset" and index + 1 < len(arguments):
             name = arguments[index + 1]

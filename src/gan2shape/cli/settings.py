@@ -36,6 +36,7 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("networks.*", 0.01, 4096),
     ("objective.*", 0, math.inf),
     ("optimizer.batch_size", 1, math.inf),
+    ("optimizer.together", 1, math.inf),
     ("optimizer.final_rate", 1e-6, 1),
     ("optimizer.*", 0, 1),
     ("projection.offset_layers", 0, math.inf),

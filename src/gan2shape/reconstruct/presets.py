@@ -121,11 +121,25 @@ DEFAULT = ReconstructConfig(
     projection=Projection(polish=40),  # the encoder alone hardly turns heads in so few iterations
 )
 
+# Joint pre-training of the default: what its networks start from.
+PRETRAIN = replace(
+    DEFAULT,
+    name="pretrain",
+    stages=(
+        Stage(albedo=300, project=600, refine=800, batches=80, warmup=300),
+        Stage(albedo=200, project=400, refine=800, batches=80),
+    ),
+    prior_steps=600,
+    optimizer=replace(DEFAULT.optimizer, batch_size=16, together=4),
+    images=40,
+)
+
 PRESETS: Mapping[str, ReconstructConfig] = MappingProxyType(
     {
         preset.name: preset
         for preset in (
             DEFAULT,
+            PRETRAIN,
             CELEBA,
             CAT,
             CAR,

@@ -117,9 +117,12 @@ class StepRunner:
         self.on_event(Stopped(self.current, reason))
 
 
-def step_rng(seed: int, name: str, device: torch.device) -> torch.Generator:
-    """The random generator of one step: the same for the same seed, name and device; processes draw differently."""
-    rank = world()[0]
+def step_rng(seed: int, name: str, device: torch.device, *, shared: bool = False) -> torch.Generator:
+    """The random generator of one step: the same for the same seed, name and device.
+
+    Processes that train together draw differently, unless the draw is ``shared``.
+    """
+    rank = 0 if shared else world()[0]
     return torch.Generator(device).manual_seed(zlib.crc32(f"{seed}/{name}{f'/{rank}' if rank else ''}".encode()))
 
 
