@@ -13,12 +13,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gan2shape.errors import CheckpointError, InputError
+from gan2shape.errors import InputError
 from gan2shape.generators import load_generator
-from gan2shape.generators.load import save_generator
 from gan2shape.train.run import Schedule, run_training
 from gan2shape.train.stylegan2 import StyleGAN2Task, sample_rows
-from gan2shape.train.stylegan2_config import Networks, StyleGAN2Settings, new_networks, read_networks
+from gan2shape.train.stylegan2_config import Networks, StyleGAN2Settings, new_networks
 
 SETTINGS = StyleGAN2Settings(batch=8, learning_rate=0.01, r1_every=4, path_weight=1.0, path_every=3, average_kimg=0.1)
 
@@ -161,37 +160,3 @@ def test_pictures_of_another_size_and_batches_that_do_not_divide() -> None:
         StyleGAN2Task(_networks(), Discs(32), SETTINGS)
     with pytest.raises(ValueError, match="batch must be a multiple of 4"):
         _task(replace(SETTINGS, batch=6))
-
-
-@pytest.mark.parametrize(
-    "change", [{"batch": 0}, {"r1_share": 0.0}, {"mixing": 1.5}, {"learning_rate": 0.0}, {"path_weight": -1.0}]
-)
-def test_impossible_settings(change: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=f"{next(iter(change))} must be"):
-        replace(SETTINGS, **change)
-
-
-def test_weights_of_a_file_are_the_start(tmp_path: Path) -> None:
-    networks = _networks(seed=5)
-    save_generator(tmp_path / "both.safetensors", networks.generator, networks.discriminator, dtype=torch.float32)
-    save_generator(tmp_path / "alone.safetensors", networks.generator, dtype=torch.float32)
-    torch.save({"g": networks.generator.state_dict(), "g_ema": _networks(6).generator.state_dict()}, tmp_path / "c.pt")
-    both, alone = read_networks(tmp_path / "both.safetensors"), read_networks(tmp_path / "alone.safetensors")
-    common = read_networks(tmp_path / "c.pt")
-    for found, wanted in (
-        (both.generator, networks.generator),
-        (both.average, networks.generator),
-        (both.discriminator, networks.discriminator),
-        (alone.generator, networks.generator),
-        (common.generator, networks.generator),
-        (common.average, _networks(6).generator),
-    ):
-        for name, value in wanted.state_dict().items():
-            assert torch.equal(found.state_dict()[name], value)
-    assert alone.discriminator.config == networks.discriminator.config
-
-
-def test_a_file_without_a_generator(tmp_path: Path) -> None:
-    torch.save({"weights": torch.zeros(2)}, tmp_path / "x.pt")
-    with pytest.raises(CheckpointError, match="holds no StyleGAN2 generator"):
-        read_networks(tmp_path / "x.pt")
