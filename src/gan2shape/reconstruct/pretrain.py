@@ -114,18 +114,19 @@ def pretrain(
     on_event: OnEvent = ignore,
     resume: Progress | None = None,
     keep: Callable[[Progress], None] = lambda progress: None,
+    prior_pictures: int = PRIOR_PICTURES,
 ) -> Pretrained:
     """Run all steps of all stages on all pictures of ``target``, then estimate the priors of pose and light.
 
     Under ``torchrun`` every process works on its own share of the pictures; gradients are averaged.
 
-    Args and Raises: as for `Reconstructor`, whose networks these are.
+    ``prior_pictures`` of the generator's pictures are looked at for the priors; all else is as for `Reconstructor`.
     """
     nets, encoder, run = reconstructor.fit(target, seed=seed, on_event=on_event, resume=resume, keep=keep)
     loaded, framing = reconstructor.loaded, reconstructor.framing
     rng = step_rng(seed, "priors", reconstructor.device)
     config = reconstructor.config
-    pose, lighting = estimate_priors(nets, loaded, framing, count=PRIOR_PICTURES, rng=rng, base=config.lighting)
+    pose, lighting = estimate_priors(nets, loaded, framing, count=prior_pictures, rng=rng, base=config.lighting)
     about = {"pictures": str(target.count), "seed": str(seed), "warnings": "; ".join(run.warnings)}
     weights = gather_weights({"factors": nets, "encoder": encoder})
     return Pretrained(weights, replace(config, pose=pose, lighting=lighting), loaded.sha256, about)

@@ -1,0 +1,162 @@
+"""The rows of the SynFace table: what each method says about one picture. See synface.py."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gan2shape.evaluate.baselines import average_depth, constant_depth
+from gan2shape.evaluate.results import Prediction
+from gan2shape.evaluate.truth import Truth, read_truth
+from gan2shape.evaluate.views import Painter
+from gan2shape.generators import LoadedGenerator, load_generator
+from gan2shape.io.checkpoints import sha256
+from gan2shape.networks.trained import read_about
+from gan2shape.priors import EllipsoidPrior
+from gan2shape.priors.masks import auto_mask
+from gan2shape.reconstruct.feedforward import load_method
+from gan2shape.reconstruct.pipeline import find_latent, gan_projection
+from gan2shape.reconstruct.presets import PRESETS
+from gan2shape.reconstruct.reconstructor import Reconstructor
+from gan2shape.reconstruct.target import Target
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a method says about one picture, with its GAN where it has one, and how long it took."""
+
+    prediction: Prediction
+    seconds: float
+    paint: Painter | None = None
+    notes: dict[str, float] = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table.
+
+    Attributes:
+        name: as the table has it.
+        key: for file names.
+        answer: number of the picture and seed to what the method says.
+        identity: text that tells whether a kept answer is still this method's.
+        seeded: whether it depends on the seed.
+        dear: whether it takes minutes for a picture.
+        note: what the reader has to know.
+    """
+
+    name: str
+    key: str
+    answer: Callable[[int, int], Answer]
+    identity: str
+    seeded: bool = False
+    dear: bool = False
+    note: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """A short hash of `identity`."""
+        return hashlib.sha256(self.identity.encode()).hexdigest()[:16]
+
+
+def all_rows(truth_file: Path, weights: dict[str, Path], presets: list[str]) -> list[Row]:
+    """All rows, cheap ones first. ``weights`` names the files of trained baselines."""
+    truth = cache(lambda: read_truth(truth_file))
+
+    def shape(depth_of: Callable[[Truth, int], Tensor]) -> Callable[[int, int], Answer]:
+        def answer(index: int, seed: int) -> Answer:
+            began = time.perf_counter()
+            depth = depth_of(truth(), index)
+            return Answer(Prediction(depth, torch.ones_like(depth)), time.perf_counter() - began)
+
+        return answer
+
+    def prior(ellipsoid: EllipsoidPrior) -> Callable[[int, int], Answer]:
+        return shape(lambda truth, index: ellipsoid.depth(auto_mask(picture_of(truth, index))))
+
+    default = PRESETS["default"].prior
+    rows = [
+        Row("constant depth", "constant", shape(lambda t, i: constant_depth(t.item(i))), "1"),
+        Row("average true depth", "average", shape(average_depth_of), "1", note="knows all other true depths"),
+        Row("ellipsoid prior", "ellipsoid", prior(EllipsoidPrior()), repr(EllipsoidPrior())),
+        Row("ellipsoid prior of the default", "ellipsoid_default", prior(default), repr(default)),
+    ]
+    names = {"supervised": "supervised (upper bound)", "unsup3d": "Unsup3D"}
+    for method, file in weights.items():
+        rows.append(trained_row(names[method], method, file, truth))
+    titles = {"paper-synface": "GAN2Shape, paper schedule", "default": "gan2shape, default"}
+    return rows + [preset_row(titles.get(preset, preset), preset, truth) for preset in presets]
+
+
+def picture_of(truth: Truth, index: int) -> Tensor:
+    """Picture ``index`` (1, 3, S, S), signed."""
+    assert truth.image is not None, "the truth file has no pictures"
+    return truth.image[index : index + 1]
+
+
+def average_depth_of(truth: Truth, index: int) -> Tensor:
+    """The mean true depth of all other pictures."""
+    return average_depth(truth.depth, truth.mask, leave_out=index)
+
+
+def trained_row(name: str, method: str, file: Path, truth: Callable[[], Truth]) -> Row:
+    """A baseline with trained weights, one pass."""
+    trained = cache(lambda: load_method(method, file))
+
+    def answer(index: int, seed: int) -> Answer:
+        image = picture_of(truth(), index)
+        network = trained()
+        began = time.perf_counter()
+        scene = network.predict(image)
+        seconds = time.perf_counter() - began
+        from gan2shape.render import Camera
+
+        return Answer(Prediction.of_scene(scene, Camera(network.size)), seconds)
+
+    return Row(name, method, answer, sha256(file), note=under_trained(read_about(file)))
+
+
+def under_trained(about: dict[str, Any]) -> str:
+    """The benchmark's rule: the validation SIDE still moved by 2 % or more over the last fifth of the training."""
+    curve = about.get("validation") or []
+    steps = about.get("iterations") or about.get("steps") or 0
+    if len(curve) < 2 or not steps:
+        return "under-trained (no validation curve)"
+    early = [value for step, value in curve if step <= 0.8 * steps]
+    moved = abs(curve[-1][1] - early[-1]) / curve[-1][1] if early else 1.0
+    verdict = "trained" if moved < 0.02 else "under-trained"
+    return f"{verdict}: SIDE moved {100 * moved:.1f} % over the last fifth of {steps} iterations"
+
+
+def preset_row(name: str, preset: str, truth: Callable[[], Truth]) -> Row:
+    """A preset of the method on the picture alone: latent and mask are found as for any user."""
+    config = PRESETS[preset]
+
+    @cache
+    def loaded() -> LoadedGenerator:
+        return load_generator(offset_layers=config.projection.offset_layers)
+
+    def answer(index: int, seed: int) -> Answer:
+        picture, gan = picture_of(truth(), index), loaded()
+        began = time.perf_counter()
+        latent, psnr = find_latent(picture, gan, config.inversion, seed=seed)
+        reconstructor = Reconstructor(gan, config)
+        image = reconstructor.framing.to_working(picture)
+        result = reconstructor(Target(image, latent, auto_mask(image)), seed=seed)
+        seconds = time.perf_counter() - began
+        prediction = Prediction.of_scene(result.scene, result.camera, reconstructor.depth_range)
+        notes = {"inversion_psnr_db": psnr, "warnings": float(len(result.warnings))}
+        return Answer(prediction, seconds, gan_projection(result, gan, config), notes)
+
+    identity = json.dumps(config.to_dict(), sort_keys=True) + load_generator().sha256
+    return Row(name, preset, answer, identity, seeded=True, dear=True)
