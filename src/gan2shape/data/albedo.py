@@ -41,7 +41,7 @@ def albedo(places: Places, heads: Drawn, look: Look) -> Tensor:
     colour = heads["skin"].unsqueeze(2) * (1 + 0.03 * noise).unsqueeze(1)
     cheek = torch.exp(-(((across - 0.2) / 0.08).square() + ((height - 0.52) / 0.07).square())) * face * heads["cheeks"]
     colour = colour + cheek.unsqueeze(1) * colour.new_tensor(_CHEEK).view(1, 3, 1)
-    lips = _lips(across, height)
+    lips = _lips(across, height, heads["lips_extent"])
     colour = _over(colour, heads["lips"].unsqueeze(2), lips * face * heads["lips_weight"])
     hair = heads["hair"].unsqueeze(2) * (1 + strands).unsqueeze(1)
     colour = _over(colour, hair, _brows(across, height, heads) * face * heads["brow_weight"])
@@ -82,14 +82,16 @@ def _strands(point_cm: Tensor, heads: Drawn) -> Tensor:
     x, y, z = point_cm.unbind(1)
     around = torch.atan2(x, 2.0 - z)
     first, second, third, fourth = heads["strand_phases"].unsqueeze(2).unbind(1)
-    bend = 0.15 * torch.sin(0.7 * y + first)
-    coarse = torch.sin(23 * (around + bend) + second) + 0.7 * torch.sin(41 * (around - bend) + third)
-    return coarse + 0.5 * torch.sin(67 * around + 0.9 * y + fourth)
+    bend = 0.12 * torch.sin(0.7 * y + first) + 0.04 * torch.sin(1.9 * y + 7 * around + third)
+    coarse = torch.sin(29 * (around + bend) + second) + torch.sin(53 * (around - bend) + third)
+    return 0.7 * coarse + 0.7 * torch.sin(91 * (around + 0.5 * bend) + 0.9 * y + fourth)
 
 
-def _lips(across: Tensor, height: Tensor) -> Tensor:
-    ring = (across / 0.075).square() + ((height - 0.43) / 0.036).square() - 0.8
-    return torch.exp(-(ring.clamp_(min=0) / 0.4).square())
+def _lips(across: Tensor, height: Tensor, extent: Tensor) -> Tensor:
+    """From a line along the mouth (extent 0) to the whole of the lips (extent 1)."""
+    ring = (across / torch.lerp(extent.new_tensor(0.075), extent.new_tensor(0.095), extent)).square()
+    ring = ring + ((height - 0.432) / torch.lerp(extent.new_tensor(0.036), extent.new_tensor(0.066), extent)).square()
+    return torch.exp(-((ring - 0.8).clamp_(min=0) / 0.4).square())
 
 
 def _brows(across: Tensor, height: Tensor, heads: Drawn) -> Tensor:

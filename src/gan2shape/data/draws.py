@@ -121,6 +121,7 @@ def _skin(rng: np.random.Generator) -> Arrays:
         "cheeks": rng.uniform(0, 1.2, 1),
         "lips": skin * [0.8, 0.45, 0.45] + np.array([0.15, 0, 0.02]) * rng.uniform(0, 1.5),
         "lips_weight": rng.uniform(0.6, 1, 1),
+        "lips_extent": rng.uniform(0, 1, 1),
         "iris": _IRIS[rng.integers(len(_IRIS))],
     }
 

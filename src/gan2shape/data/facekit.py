@@ -72,7 +72,7 @@ def read_facekit(
     identities = [folder / f"identity{index:03d}.obj" for index in range(layout.identity_count)]
     expressions = _expressions(folder)
     total = 1 + len(identities) + len(expressions)
-    keep = np.concatenate([np.asarray(part) for part in (layout.head, layout.left_eye, layout.right_eye)])
+    keep = np.concatenate([np.asarray(part, np.int64) for part in (layout.head, layout.left_eye, layout.right_eye)])
     text = _read(folder / NEUTRAL)
     mean = _vertices(folder / NEUTRAL, text, layout)[keep]
     triangles, uv = _surface(folder / NEUTRAL, text, keep, layout)

@@ -76,7 +76,8 @@ def _shapes(mesh: HeadMesh, heads: Drawn, look: Look) -> Tensor:
     point = shapes / (SCENE_PER_CM * shapes.new_tensor([1.0, -1.0, -1.0]).view(1, 3, 1))
     point = point + point.new_tensor(CENTRE_CM).view(1, 3, 1)
     on_face = mesh.chart[2].unsqueeze(0).expand(len(shapes), -1)
-    cover = hair_cover(point, on_face, heads) * (mesh.chart[5] == 0)
+    # The rise begins where the colour is that of hair already; before, it would show as a rim of skin.
+    cover = ((hair_cover(point, on_face, heads) - 0.4) / 0.6).clamp(min=0) * (mesh.chart[5] == 0)
     x, y, z = point.unbind(1)
     first, second, third, fourth = heads["strand_phases"].unsqueeze(2).unbind(1)
     around = torch.atan2(x, 2.0 - z)
