@@ -35,16 +35,16 @@ def main() -> None:
     from synface_rows import all_rows
 
     weights = {name: file for name in ("supervised", "unsup3d") if (file := getattr(options, name)) is not None}
-    rows = all_rows(options.truth, weights, options.presets)
+    rows = all_rows(options.truth, weights, options.presets, options.device)
     chosen = picture_numbers(options.pictures)
     tasks = [task for row in rows for task in tasks_of(row, options, chosen) if not kept(row, *task[1:]).exists()]
     print(f"{len(tasks)} answers to compute, {options.workers} workers", flush=True)
-    start = (options.truth, weights, options.presets)
+    start = (options.truth, weights, options.presets, options.device)
     with multiprocessing.get_context("spawn").Pool(options.workers, begin, start) as pool:
         for done, line in enumerate(pool.imap_unordered(answer_one, tasks, chunksize=1), start=1):
             print(f"{done:4d} of {len(tasks)}  {line}", flush=True)
     summaries = [summarise(row, tasks_of(row, options, chosen), chosen) for row in rows]
-    facts = {**machine(), "workers": options.workers, "threads_used": 1}
+    facts = {**machine(options.device), "workers": options.workers, "threads_used": 1}
     result = {"machine": facts, "pictures": options.pictures, "seeds": options.seeds, "rows": summaries}
     print(f"written: {write_result(options.name, result)}")
 
@@ -59,6 +59,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--presets", nargs="*", default=["paper-synface", "default"])
     parser.add_argument("--workers", type=int, default=2, help="processes of one thread each")
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda with one worker")
     parser.add_argument("--name", default="synface", help="name of the result file")
     return parser.parse_args()
 
@@ -81,7 +82,7 @@ _ROWS: dict[str, Any] = {}
 _TRUTH: list[Any] = []
 
 
-def begin(truth_file: Path, weights: dict[str, Path], presets: list[str]) -> None:
+def begin(truth_file: Path, weights: dict[str, Path], presets: list[str], device: str) -> None:
     """What a worker reads once."""
     import torch
 
@@ -89,7 +90,7 @@ def begin(truth_file: Path, weights: dict[str, Path], presets: list[str]) -> Non
     from synface_rows import all_rows
 
     torch.set_num_threads(1)
-    _ROWS.update({row.key: row for row in all_rows(truth_file, weights, presets)})
+    _ROWS.update({row.key: row for row in all_rows(truth_file, weights, presets, device)})
     _TRUTH.append(read_truth(truth_file))
 
 

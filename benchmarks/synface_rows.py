@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gan2shape.evaluate.baselines import average_depth, constant_depth
 from torch import Tensor
 
-from gan2shape.evaluate.baselines import average_depth, constant_depth
 from gan2shape.evaluate.results import Prediction
 from gan2shape.evaluate.truth import Truth, read_truth
 from gan2shape.evaluate.views import Painter
@@ -29,6 +29,7 @@ from gan2shape.reconstruct.pipeline import find_latent, gan_projection
 from gan2shape.reconstruct.presets import PRESETS
 from gan2shape.reconstruct.reconstructor import Reconstructor
 from gan2shape.reconstruct.target import Target
+from gan2shape.render import Camera
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Row:
         return hashlib.sha256(self.identity.encode()).hexdigest()[:16]
 
 
-def all_rows(truth_file: Path, weights: dict[str, Path], presets: list[str]) -> list[Row]:
+def all_rows(truth_file: Path, weights: dict[str, Path], presets: list[str], device: str = "cpu") -> list[Row]:
     """All rows, cheap ones first. ``weights`` names the files of trained baselines."""
     truth = cache(lambda: read_truth(truth_file))
 
@@ -86,16 +87,16 @@ def all_rows(truth_file: Path, weights: dict[str, Path], presets: list[str]) -> 
 
     default = PRESETS["default"].prior
     rows = [
-        Row("constant depth", "constant", shape(lambda t, i: constant_depth(t.item(i))), "1"),
+        Row("constant depth", "constant", shape(lambda t, i: constant_depth(t.depth[i : i + 1])), "1"),
         Row("average true depth", "average", shape(average_depth_of), "1", note="knows all other true depths"),
         Row("ellipsoid prior", "ellipsoid", prior(EllipsoidPrior()), repr(EllipsoidPrior())),
         Row("ellipsoid prior of the default", "ellipsoid_default", prior(default), repr(default)),
     ]
     names = {"supervised": "supervised (upper bound)", "unsup3d": "Unsup3D"}
     for method, file in weights.items():
-        rows.append(trained_row(names[method], method, file, truth))
+        rows.append(trained_row(names[method], method, file, truth, device))
     titles = {"paper-synface": "GAN2Shape, paper schedule", "default": "gan2shape, default"}
-    return rows + [preset_row(titles.get(preset, preset), preset, truth) for preset in presets]
+    return rows + [preset_row(titles.get(preset, preset), preset, truth, device) for preset in presets]
 
 
 def picture_of(truth: Truth, index: int) -> Tensor:
@@ -109,9 +110,9 @@ def average_depth_of(truth: Truth, index: int) -> Tensor:
     return average_depth(truth.depth, truth.mask, leave_out=index)
 
 
-def trained_row(name: str, method: str, file: Path, truth: Callable[[], Truth]) -> Row:
+def trained_row(name: str, method: str, file: Path, truth: Callable[[], Truth], device: str) -> Row:
     """A baseline with trained weights, one pass."""
-    trained = cache(lambda: load_method(method, file))
+    trained = cache(lambda: load_method(method, file, device))
 
     def answer(index: int, seed: int) -> Answer:
         image = picture_of(truth(), index)
@@ -119,9 +120,7 @@ def trained_row(name: str, method: str, file: Path, truth: Callable[[], Truth]) 
         began = time.perf_counter()
         scene = network.predict(image)
         seconds = time.perf_counter() - began
-        from gan2shape.render import Camera
-
-        return Answer(Prediction.of_scene(scene, Camera(network.size)), seconds)
+        return Answer(Prediction.of_scene(scene.to("cpu"), Camera(network.size)), seconds)
 
     return Row(name, method, answer, sha256(file), note=under_trained(read_about(file)))
 
@@ -138,25 +137,26 @@ def under_trained(about: dict[str, Any]) -> str:
     return f"{verdict}: SIDE moved {100 * moved:.1f} % over the last fifth of {steps} iterations"
 
 
-def preset_row(name: str, preset: str, truth: Callable[[], Truth]) -> Row:
+def preset_row(name: str, preset: str, truth: Callable[[], Truth], device: str) -> Row:
     """A preset of the method on the picture alone: latent and mask are found as for any user."""
     config = PRESETS[preset]
 
     @cache
     def loaded() -> LoadedGenerator:
-        return load_generator(offset_layers=config.projection.offset_layers)
+        return load_generator(device=device, offset_layers=config.projection.offset_layers)
 
     def answer(index: int, seed: int) -> Answer:
-        picture, gan = picture_of(truth(), index), loaded()
+        picture, gan = picture_of(truth(), index).to(device), loaded()
         began = time.perf_counter()
         latent, psnr = find_latent(picture, gan, config.inversion, seed=seed)
         reconstructor = Reconstructor(gan, config)
         image = reconstructor.framing.to_working(picture)
         result = reconstructor(Target(image, latent, auto_mask(image)), seed=seed)
         seconds = time.perf_counter() - began
-        prediction = Prediction.of_scene(result.scene, result.camera, reconstructor.depth_range)
+        prediction = Prediction.of_scene(result.scene.to("cpu"), result.camera, reconstructor.depth_range)
+        painted = gan_projection(result, gan, config)
         notes = {"inversion_psnr_db": psnr, "warnings": float(len(result.warnings))}
-        return Answer(prediction, seconds, gan_projection(result, gan, config), notes)
+        return Answer(prediction, seconds, lambda images: painted(images).cpu(), notes)
 
     identity = json.dumps(config.to_dict(), sort_keys=True) + load_generator().sha256
     return Row(name, preset, answer, identity, seeded=True, dear=True)
