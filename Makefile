@@ -19,7 +19,14 @@ install = @echo "installing $(1) into $(VENV) (make $(MAKECMDGOALS) PIP_FLAGS=-v
 	$(pip) hatchling editables && $(pip) --no-build-isolation -e "$(1)"; status=$$?; \
 	pwd > $(READY); test $$status -eq 0 && touch $@
 
-.PHONY: help demo test test-slow check bench docs clean
+# The benchmark: pictures with truth, the head model (see docs/benchmark.md), trained baselines.
+TRUTH ?= benchmarks/data/synface64_val.npz
+MODEL ?= ict_facekit.npz
+BASELINES ?= build/baselines
+WEIGHTS = $(foreach m,supervised unsup3d,$(addprefix --$(m) ,$(wildcard $(BASELINES)/$(m).safetensors)))
+GPU_TRAINING := --data $(MODEL) --views 1 --width 1 --batch-size 64 --device cuda
+
+.PHONY: help demo test test-slow check bench benchmark benchmark-quick baselines docs clean
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile
 
@@ -41,6 +48,22 @@ check: $(VENV)/dev  ## lint, format, types, layers
 bench: $(VENV)/demo  ## time renderer and generator into benchmarks/results
 	$(BIN)/python benchmarks/render.py
 	$(BIN)/python benchmarks/generator.py
+
+benchmark-quick: $(VENV)/demo  ## the table of docs/benchmark.md on two CPU cores, in less than two hours
+	$(BIN)/python benchmarks/synface.py --truth $(TRUTH) --workers 2 $(WEIGHTS)
+	$(BIN)/python benchmarks/synface_figure.py --truth $(TRUTH)
+
+benchmark: $(VENV)/demo baselines  ## everything on a GPU: trains the baselines, all pictures, the oracle; needs MODEL=FILE
+	$(BIN)/python benchmarks/oracle.py --model $(MODEL) --truth $(TRUTH) --device cuda
+	$(BIN)/python benchmarks/synface.py --truth $(TRUTH) --workers 1 --device cuda --pictures 0-99 $(WEIGHTS)
+	$(BIN)/python benchmarks/synface_figure.py --truth $(TRUTH)
+
+baselines: $(BASELINES)/supervised.safetensors $(BASELINES)/unsup3d.safetensors
+
+$(BASELINES)/%.safetensors: $(VENV)/demo
+	$(BIN)/python -m gan2shape train $* $(GPU_TRAINING) --validate $(TRUTH) --resume -o $(BASELINES)/$*
+	cp $(BASELINES)/$*/snapshots/weights.safetensors $@
+	cp $(BASELINES)/$*/history.jsonl $(BASELINES)/$*.jsonl
 
 docs: $(VENV)/docs  ## build the documentation into build/docs
 	$(BIN)/python -m sphinx -q -W -b html docs build/docs

@@ -10,12 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import torch
-from gan2shape.evaluate.baselines import average_depth, constant_depth
 from torch import Tensor
 
+from gan2shape.evaluate.baselines import average_depth, constant_depth
 from gan2shape.evaluate.results import Prediction
 from gan2shape.evaluate.truth import Truth, read_truth
 from gan2shape.evaluate.views import Painter
@@ -122,19 +121,26 @@ def trained_row(name: str, method: str, file: Path, truth: Callable[[], Truth], 
         seconds = time.perf_counter() - began
         return Answer(Prediction.of_scene(scene.to("cpu"), Camera(network.size)), seconds)
 
-    return Row(name, method, answer, sha256(file), note=under_trained(read_about(file)))
+    return Row(name, method, answer, sha256(file), note=how_trained(file))
 
 
-def under_trained(about: dict[str, Any]) -> str:
-    """The benchmark's rule: the validation SIDE still moved by 2 % or more over the last fifth of the training."""
-    curve = about.get("validation") or []
-    steps = about.get("iterations") or about.get("steps") or 0
-    if len(curve) < 2 or not steps:
-        return "under-trained (no validation curve)"
-    early = [value for step, value in curve if step <= 0.8 * steps]
-    moved = abs(curve[-1][1] - early[-1]) / curve[-1][1] if early else 1.0
-    verdict = "trained" if moved < 0.02 else "under-trained"
-    return f"{verdict}: SIDE moved {100 * moved:.1f} % over the last fifth of {steps} iterations"
+def how_trained(file: Path) -> str:
+    """Pictures seen, and the benchmark's rule: a baseline whose validation SIDE moved by 2 % or more over the last
+    fifth of its training is under-trained. The history of the training stands beside the weights (.jsonl)."""
+    about = read_about(file)
+    steps = int(about["steps"])
+    seen = f"{steps} iterations of {about['batch_size']} pictures, width x {about['width_multiplier']:g}"
+    history = file.with_suffix(".jsonl")
+    if not history.exists():
+        return f"{seen}; under-trained? (no history)"
+    records = [json.loads(line) for line in history.read_text(encoding="utf-8").splitlines()]
+    curve = [(r["iteration"], r["snapshot/side"]) for r in records if "snapshot/side" in r and r["iteration"] <= steps]
+    early = [side for iteration, side in curve if iteration <= 0.8 * steps]
+    if not early:
+        return f"{seen}; under-trained (no validation)"
+    moved = abs(curve[-1][1] - early[-1]) / curve[-1][1]
+    verdict = "" if moved < 0.02 else "under-trained, "
+    return f"{seen}; {verdict}SIDE moved {100 * moved:.1f} % over the last fifth"
 
 
 def preset_row(name: str, preset: str, truth: Callable[[], Truth], device: str) -> Row:
