@@ -11,10 +11,14 @@ from collections.abc import Callable
 import pytest
 
 from gan2shape.cli import main
-from gan2shape.cli.parser import VERBS, one_line
+from gan2shape.cli.parser import GROUPS, VERBS, one_line
 from tests.cli.conftest import environment
 
 Mistake = Callable[..., str]
+
+
+KINDS = {**VERBS, **{f"{group} {name}": kind for group, (_, verbs) in GROUPS.items() for name, kind in verbs.items()}}
+"""All verbs, those of two words too."""
 
 
 def help_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -24,11 +28,11 @@ def help_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().out
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", KINDS)
 def test_every_verb_shows_examples_and_says_something_about_every_flag(
     verb: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = help_of([verb], capsys)
+    text = help_of(verb.split(), capsys)
     examples = [line for line in text.splitlines() if line.startswith("  $ ")]
     assert examples, "an example on a line of its own"
     assert all(line.startswith(f"  $ gan2shape {verb}") for line in examples)
@@ -40,14 +44,14 @@ def test_every_verb_shows_examples_and_says_something_about_every_flag(
         assert "show this help" in flag or re.search(r"\((default:|optional|required)", " ".join(words)), flag
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", KINDS)
 def test_the_examples_are_understood(
     verb: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ran: list[str] = []
-    for name, kind in VERBS.items():
+    for name, kind in KINDS.items():
         monkeypatch.setattr(kind, "run", lambda self, name=name: ran.append(name))
-    text = help_of([verb], capsys)
+    text = help_of(verb.split(), capsys)
     examples = [line.split()[2:] for line in text.splitlines() if line.startswith("  $ ")]
     assert [main(words) for words in examples] == [0] * len(examples)
     assert ran == [verb] * len(examples)
@@ -61,13 +65,15 @@ def test_the_everyday_flags_come_before_the_settings(capsys: pytest.CaptureFixtu
 
 def test_the_help_of_everything_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     text = help_of([], capsys)
-    assert all(f"• {verb} " in text for verb in VERBS)
+    assert all(f"• {verb} " in text for verb in [*VERBS, *GROUPS])
     assert "\n  $ gan2shape demo " in text
     assert main(["--version"]) == 0
     assert re.fullmatch(r"gan2shape \d+\.\d+.*\n", capsys.readouterr().out)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["reconstruct", "--help"], ["render", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["reconstruct", "--help"], ["train", "--help"], ["train", "stylegan2", "--help"]]
+)
 def test_help_loads_no_torch_and_answers_at_once(arguments: list[str]) -> None:
     command = [sys.executable, "-X", "importtime", "-m", "gan2shape", *arguments]
     seconds = []
@@ -109,6 +115,8 @@ def test_no_arguments_is_a_question_for_help(capsys: pytest.CaptureFixture[str])
         (["render"], "RESULT"),
         (["export", "result", "--format", "stl"], "'stl'"),
         (["evaluate", "results"], "--truth"),
+        (["train", "nothing"], "no verb 'nothing'; choose one of stylegan2, unsup3d, supervised; see gan2shape train"),
+        (["data", "synface"], "--model PATH"),
     ],
 )
 def test_a_mistake_of_usage_is_one_line(arguments: list[str], said: str, mistake: Mistake) -> None:

@@ -66,14 +66,15 @@ def parse(arguments: list[str]) -> Any:
         UserError: arguments that no verb understands.
         SystemExit: status 0 after ``--help``.
     """
-    program, verbs, about = "gan2shape", {**VERBS, **_first_words()}, _DESCRIPTION
+    program, verbs, about = "gan2shape", VERBS, _DESCRIPTION
     if arguments[0] in GROUPS:
         program, (about, verbs), arguments = f"gan2shape {arguments[0]}", GROUPS[arguments[0]], arguments[1:]
     name, *rest = arguments or ["--help"]
     if name not in verbs:
+        known = _descriptions(verbs) | ({} if verbs is not VERBS else _group_descriptions())
         if not name.startswith("-"):
-            raise UserError(f"no verb {name!r}; choose one of {', '.join(verbs)}; see {program} --help")
-        return _quietly(program, Union[_all(verbs)], args=[name, *rest], description=about)  # noqa: UP007
+            raise UserError(f"no verb {name!r}; choose one of {', '.join(known)}; see {program} --help")
+        return _quietly(program, Union[_listed(known)], args=[name, *rest], description=about)  # noqa: UP007
     kind = verbs[name]
     preset = getattr(kind, "default_preset", None)
     defaults = {} if preset is None else {"default": kind(config=preset_of(rest, preset))}
@@ -102,21 +103,22 @@ def one_line(boxes: str) -> str:
     return gist or "these arguments are not understood"
 
 
-def _all(verbs: dict[str, Any]) -> Any:
-    """The verbs with the first sentence of their descriptions."""
+def _descriptions(verbs: dict[str, Any]) -> dict[str, str]:
+    """The first line of what each verb says of itself."""
+    return {name: (inspect.getdoc(kind) or "").partition("\n")[0] for name, kind in verbs.items()}
+
+
+def _group_descriptions() -> dict[str, str]:
+    """What the first words of two-word verbs are about, and the second words."""
+    return {name: f"{about}: {', '.join(verbs)}." for name, (about, verbs) in GROUPS.items()}
+
+
+def _listed(descriptions: dict[str, str]) -> Any:
+    """Verbs for a list: classes without their flags, which would take tyro a second to collect."""
     return tuple(
-        Annotated[kind, tyro.conf.subcommand(name, description=(inspect.getdoc(kind) or "").partition("\n")[0])]
-        for name, kind in verbs.items()
+        Annotated[dataclasses.make_dataclass("Verb", [], frozen=True), tyro.conf.subcommand(name, description=text)]
+        for name, text in descriptions.items()
     )
-
-
-def _first_words() -> dict[str, Any]:
-    """The first words of two-word verbs, as classes for the list of all verbs."""
-    kinds = {}
-    for name, (about, verbs) in GROUPS.items():
-        text = f"{about.rstrip('.')}: {', '.join(verbs)}."
-        kinds[name] = dataclasses.make_dataclass(name.title(), [], namespace={"__doc__": text}, frozen=True)
-    return kinds
 
 
 def _quietly(program: str, kind: Any, **options: Any) -> Any:

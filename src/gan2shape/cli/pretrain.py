@@ -34,11 +34,12 @@ class Pretrain:
     """Train the method's networks on many of a generator's own pictures, and estimate its priors of pose and light.
 
     Afterwards every picture of the category starts from them: gan2shape reconstruct --pretrained FILE.
+    Several GPUs share the pictures under torchrun: torchrun --nproc-per-node 4 -m gan2shape pretrain.
 
     For example:
       $ gan2shape pretrain -o pretrained
       $ gan2shape pretrain --generator mine.pt -o pretrained/mine
-      $ torchrun --nproc-per-node 4 -m gan2shape pretrain --preset paper-synface-pretrain
+      $ gan2shape pretrain --preset paper-synface-pretrain
     """
 
     resumable: ClassVar[bool] = True

@@ -139,7 +139,6 @@ PRESETS: Mapping[str, ReconstructConfig] = MappingProxyType(
         preset.name: preset
         for preset in (
             DEFAULT,
-            PRETRAIN,
             CELEBA,
             CAT,
             CAR,
@@ -148,6 +147,7 @@ PRESETS: Mapping[str, ReconstructConfig] = MappingProxyType(
             _pretraining(CELEBA, "paper-celeba-pretrain", stages=4, batch_size=8, batches=800),
             _pretraining(CAT, "paper-cat-pretrain", stages=4, batch_size=8, batches=800),
             _pretraining(SYNFACE, "paper-synface-pretrain", stages=8, batch_size=12, batches=1000),
+            PRETRAIN,
         )
     }
 )
