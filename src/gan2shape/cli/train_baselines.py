@@ -84,11 +84,16 @@ class Unsup3d(BaselineFlags):
 
     For example:
       $ gan2shape train unsup3d --data faces.zip -o unsup3d --vgg vgg16-397923af.pth
-      $ gan2shape train unsup3d --data synface.npz -o unsup3d --width 0.5 --learning-rate 5e-4 --bfloat16
+      $ gan2shape train unsup3d --data synface.npz -o unsup3d --width 0.25 --batch-size 16 \\
+          --learning-rate 5e-4 --final-rate 0.1 --flat-start --depth-smoothness 0.03 --bfloat16
     """
 
     vgg: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(optional)")] = None
     """File of VGG-16 weights (torchvision's) for the perceptual term; without it there is none."""
+    depth_smoothness: Annotated[float, arg(metavar="WEIGHT")] = 0.0
+    """Weight of the depth's second differences; 0 is the paper's, 0.03 suits a training of few thousand iterations."""
+    flat_start: FlagCreatePairsOff[bool] = False
+    """Start from a nearly flat surface instead of a random one; for short trainings."""
 
     def run(self) -> None:
         """Train.
@@ -101,8 +106,17 @@ class Unsup3d(BaselineFlags):
         from gan2shape.train.unsup3d import Unsup3DTask
 
         settings = self.settings()
+        if not 0 <= self.depth_smoothness <= 1e6:
+            raise UserError(f"--depth-smoothness must be from 0 to 1e6; got {self.depth_smoothness}")
         with process_group(self.torch_device()) as device:
-            task = Unsup3DTask(self.open(device), settings, features=self._features(device), **self.common(device))
+            task = Unsup3DTask(
+                self.open(device),
+                settings,
+                features=self._features(device),
+                depth_smoothness=self.depth_smoothness,
+                flat_start=self.flat_start,
+                **self.common(device),
+            )
             if task.features is None:
                 say("no --vgg: training without the perceptual term")
             self.train(task)

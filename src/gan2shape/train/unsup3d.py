@@ -16,7 +16,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from gan2shape.losses import gaussian_distance, laplace_distance
+from gan2shape.losses import gaussian_distance, laplace_distance, smoothness
 from gan2shape.networks.confidence import ConfidenceNetwork
 from gan2shape.networks.factors import FactorNetworks
 from gan2shape.networks.trained import UNSUP3D, NetworkSizes, save_networks, unsup3d_networks
@@ -30,6 +30,9 @@ FLIP_WEIGHT = 0.5
 ROUNDING = 2 / 255 / math.sqrt(12)
 """Deviation of a signed picture from its rounding to bytes: nothing can be expected to be closer, and the logarithm
 of a deviation that went to zero on a saturated pixel would outweigh everything."""
+FLAT_RELIEF = 0.003
+"""Factor on the depth network's last layer for a flat start: slopes of two or three degrees in the mean. Without it
+the random surface is one of 75°, which a short training does not get rid of."""
 SHOWN = 6
 WEIGHTS_FILE = "weights.safetensors"
 
@@ -45,6 +48,9 @@ class Unsup3DTask:
         settings: of the training.
         device: where it computes.
         features: for the perceptual term; None trains without that term.
+        depth_smoothness: weight of the depth's second differences, in widths of a pixel. The paper has 0 and 75,000
+            iterations; a short training needs some, since a rough surface is the quickest way to a darker picture.
+        flat_start: whether training starts from a nearly flat surface instead of the paper's random one.
         validate: scores the predicted depth of views at every snapshot.
 
     Raises:
@@ -60,10 +66,13 @@ class Unsup3DTask:
         *,
         device: torch.device,
         features: Features | None = None,
+        depth_smoothness: float = 0.0,
+        flat_start: bool = False,
         validate: Validate | None = None,
     ) -> None:
         self.pictures, self.settings, self.device = pictures, settings, device
         self.features, self.validate = features, validate
+        self.depth_smoothness, self.flat_start = depth_smoothness, flat_start
         self.sizes = NetworkSizes.scaled(pictures.size, settings.width_multiplier)
         self.camera = Camera(pictures.size)
         self.networks = seeded(self._new_networks, settings.seed, device)
@@ -73,11 +82,18 @@ class Unsup3DTask:
             "sizes": asdict(self.sizes),
             "pictures": pictures.description,
             "perceptual_term": features is not None,
+            "depth_smoothness": depth_smoothness,
+            "flat_start": flat_start,
         }
 
     def _new_networks(self) -> nn.ModuleDict:
         confidence = ConfidenceNetwork(self.sizes.image_size, self.sizes.map_width, self.sizes.code_size // 2)
-        return nn.ModuleDict({"factors": unsup3d_networks(self.sizes), "confidence": confidence})
+        factors = unsup3d_networks(self.sizes)
+        if self.flat_start:
+            with torch.no_grad():
+                last = cast(nn.Conv2d, factors.depth_net.decoder[-1])
+                last.weight.mul_(FLAT_RELIEF)
+        return nn.ModuleDict({"factors": factors, "confidence": confidence})
 
     @property
     def factors(self) -> FactorNetworks:
@@ -112,6 +128,11 @@ class Unsup3DTask:
             for i, (name, rendering) in enumerate(zip(("features", "flipped_features"), renderings, strict=True)):
                 terms[name] = gaussian_distance(self.features(rendering.image), seen, coarse[:, i : i + 1], mask)
             total = total + terms["features"] + FLIP_WEIGHT * terms["flipped_features"]
+        if self.depth_smoothness:
+            # The columns tied to the border depth make a step that no training can smooth.
+            tied = self.factors.depth_range.border_columns + 1
+            terms["roughness"] = smoothness(depth[..., tied:-tied]) * self.camera.focal_px
+            total = total + self.depth_smoothness * terms["roughness"]
         with torch.no_grad():
             difference = ((renderings[0].image - image).abs() * mask).sum() / (3 * mask.sum()).clamp(min=1)
         return {"total": total, **terms, "difference": difference}
