@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -62,6 +62,9 @@ class Reconstruct:
     """With --method unsup3d or supervised: its trained weights."""
     preset: Annotated[str, arg(metavar="NAME")] = "default"
     """Settings to start from; gan2shape info lists all."""
+    pretrained: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(optional)")] = None
+    """File of gan2shape pretrain for the same generator: networks start from it instead of the ellipsoid, and its
+    priors, network sizes and geometry take the place of the preset's."""
     mask: Annotated[str, arg(metavar="auto|none|FILE")] = "auto"
     """The object: "auto" (a classical method), "none" (everything), or a picture that is white on the object."""
     latent: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(optional)")] = None
@@ -103,13 +106,15 @@ class Reconstruct:
         from gan2shape.reconstruct.reconstructor import Reconstructor
 
         loaded = self.runtime.load(self.config.projection.offset_layers)
-        features = perceptual_features(self, loaded)
-        framing = Reconstructor(loaded, self.config, features=features).framing
+        verb, weights = started_from(self, loaded)
+        features = perceptual_features(verb, loaded)
+        framing = Reconstructor(loaded, verb.config, features=features, initial_weights=weights).framing
         for _ in self._jobs(loaded, framing):
             pass  # Every input is read once before the first run, so that a mistake in the last one shows at once.
         for index, job in enumerate(self._jobs(loaded, framing), start=1):
             place = f" ({index} of {len(folders)})" if len(folders) > 1 else ""
-            reconstruct_and_report(job, loaded, self, title=f"{job.folder.name}{place}", features=features)
+            start = {"features": features, "initial_weights": weights}
+            reconstruct_and_report(job, loaded, verb, title=f"{job.folder.name}{place}", **start)  # type: ignore[arg-type]
 
     def _folders(self) -> list[Path]:
         """The result folders, of the pictures first, then of the samples.
@@ -186,8 +191,33 @@ def preset_of(arguments: Sequence[str], default: str = "default") -> Reconstruct
     return PRESETS[name]
 
 
+def started_from(verb: Reconstruct, loaded: LoadedGenerator) -> tuple[Reconstruct, Mapping[str, Tensor] | None]:
+    """The verb with the settings of ``--pretrained``, and its weights.
+
+    Raises:
+        UserError: no such weights, or weights for another generator.
+    """
+    if verb.pretrained is None:
+        return verb, None
+    from gan2shape.reconstruct.pretrain import load_pretrained
+
+    start = load_pretrained(verb.pretrained)
+    if start.generator != loaded.sha256:
+        raise UserError(
+            f"{verb.pretrained}: expected networks that were pre-trained with the generator {loaded.name}; "
+            "got those of another; name it with --generator, or run gan2shape pretrain for this one"
+        )
+    return dataclasses.replace(verb, config=start.applied_to(verb.config)), start.weights
+
+
 def reconstruct_and_report(
-    job: Job, loaded: LoadedGenerator, verb: Reconstruct, *, title: str, features: FeatureExtractor | None = None
+    job: Job,
+    loaded: LoadedGenerator,
+    verb: Reconstruct,
+    *,
+    title: str,
+    features: FeatureExtractor | None = None,
+    initial_weights: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Run one job with progress bars, and say where its result is."""
     import torch
@@ -205,6 +235,7 @@ def reconstruct_and_report(
             seed=verb.runtime.seed,
             resume=verb.resume,
             features=features,
+            initial_weights=initial_weights,
             on_event=bars,
         )
     for warning in result.warnings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,7 @@ from gan2shape.reconstruct.progress import (
     load_weights,
     save_progress,
     step_rng,
+    weights_hash,
 )
 from gan2shape.reconstruct.reconstructor import Reconstructor, depth_range_of, new_encoder, projector_with
 from gan2shape.reconstruct.target import Target
@@ -106,12 +107,14 @@ def reconstruct_job(
     seed: int = 0,
     resume: bool = False,
     features: FeatureExtractor | None = None,
+    initial_weights: Mapping[str, Tensor] | None = None,
     on_event: OnEvent = ignore,
 ) -> ReconstructionResult:
     """Reconstruct one picture into ``job.folder``, which is locked meanwhile.
 
-    With ``resume`` the steps that an interrupted run of the same job finished are taken over; a finished result of the
-    same job is returned as it is.
+    With ``initial_weights`` (`Pretrained.weights`) the networks start from them instead of the ellipsoid. With
+    ``resume`` the steps that an interrupted run of the same job finished are taken over; a finished result of the same
+    job is returned as it is.
 
     Raises:
         InputError: a latent or mask that does not fit, or kept progress of another job.
@@ -119,7 +122,7 @@ def reconstruct_job(
     """
     log = _Log(on_event)
     log.warn_of(config)
-    reconstructor = Reconstructor(loaded, config, features=features)
+    reconstructor = Reconstructor(loaded, config, features=features, initial_weights=initial_weights)
     device = reconstructor.device
     image = reconstructor.framing.to_working(job.picture.to(device))
     mask = job.masker(image)
@@ -130,6 +133,7 @@ def reconstruct_job(
         "latent": "" if latent is None else identity_hash(latent),
         "generator": loaded.sha256,
         "perceptual features": _fingerprint(features),
+        "start": "" if initial_weights is None else weights_hash(initial_weights),
         "configuration": config.to_dict(),
         "seed": seed,
     }
@@ -245,7 +249,7 @@ def _fingerprint(features: FeatureExtractor | None) -> str:
     if features is None:
         return ""
     weights = gather_weights({"": features}) if isinstance(features, nn.Module) else {}
-    return identity_hash(type(features).__name__ + "".join(identity_hash(tensor) for tensor in weights.values()))
+    return identity_hash(type(features).__name__ + weights_hash(weights))
 
 
 def _finished(

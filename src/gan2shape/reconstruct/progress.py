@@ -156,6 +156,11 @@ def identity_hash(value: Tensor | str) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def weights_hash(weights: Mapping[str, Tensor]) -> str:
+    """SHA-256 of all tensors, by name."""
+    return identity_hash("".join(name + identity_hash(weights[name]) for name in sorted(weights)))
+
+
 def save_progress(path: Path, progress: Progress, *, identity: Mapping[str, Any]) -> None:
     """Write ``progress`` to one safetensors file, atomically.
 

@@ -1,0 +1,103 @@
+"""``gan2shape pretrain`` with a generator of random weights, and reconstructions that start from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from gan2shape.cli import main
+from gan2shape.cli.pretrain import PROGRESS_FILE
+from gan2shape.reconstruct.pretrain import load_pretrained
+from gan2shape.result import ReconstructionResult
+from tests.cli.conftest import leftovers
+
+Mistake = Callable[..., str]
+FEW = [
+    *("--config.images", "3"),
+    *("--config.optimizer.together", "2"),
+    *("--config.optimizer.batch-size", "4"),
+    *("--config.stages.1.project", "2"),
+    *("--config.stages.1.refine", "2"),
+    *("--config.stages.1.batches", "2"),
+]
+
+
+@pytest.fixture(scope="module")
+def flags(tiny: list[str]) -> list[str]:
+    """The flags of a pre-training that takes a moment."""
+    without = {"--config.inversion.samples", "--config.optimizer.batch-size"}
+    pairs = [pair for pair in zip(tiny[::2], tiny[1::2], strict=True) if pair[0] not in without]
+    return [word for pair in pairs for word in pair] + FEW
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, flags: list[str]) -> Path:
+    folder = tmp_path_factory.mktemp("pretrained")
+    assert main(["pretrain", "-o", str(folder), *flags]) == 0
+    return folder
+
+
+def test_the_folder_holds_weights_priors_and_a_sheet(trained: Path) -> None:
+    pretrained = load_pretrained(trained / "pretrained.safetensors")
+    assert {name.split(".")[0] for name in pretrained.weights} == {"factors", "encoder"}
+    assert pretrained.config.pose.covariance is not None
+    assert json.loads((trained / "config.json").read_text())["images"] == 3
+    assert (trained / "sheet.png").stat().st_size > 1000
+    assert not leftovers(trained)
+
+
+def test_the_same_seed_gives_the_same_weights(trained: Path, flags: list[str], tmp_path: Path) -> None:
+    assert main(["pretrain", "-o", str(tmp_path), *flags]) == 0
+    first, second = (load_pretrained(folder / "pretrained.safetensors") for folder in (trained, tmp_path))
+    assert first.config == second.config
+    assert all(torch.equal(first.weights[name], second.weights[name]) for name in first.weights)
+
+
+def test_a_reconstruction_starts_from_it(trained: Path, tiny: list[str], picture: Path, tmp_path: Path) -> None:
+    file = trained / "pretrained.safetensors"
+    assert main(["reconstruct", str(picture), "-o", str(tmp_path), *tiny, "--pretrained", str(file)]) == 0
+    result = ReconstructionResult.load(tmp_path / picture.stem)
+    assert {record["step"] for record in result.history}.isdisjoint({"shape prior"})
+    assert result.config["pose"]["covariance"] is not None
+    weights, start = result.networks, load_pretrained(file).weights
+    assert weights.keys() == start.keys()
+
+
+def test_mistakes_are_one_line(
+    trained: Path, tiny: list[str], picture: Path, tmp_path: Path, mistake: Mistake, flags: list[str]
+) -> None:
+    file = trained / "pretrained.safetensors"
+    said = mistake("reconstruct", picture, "-o", tmp_path, "--mask", "none", "--pretrained", file)
+    assert "expected networks that were pre-trained with the generator bundled; got those of another" in said
+    said = mistake("reconstruct", picture, "-o", tmp_path, *tiny, "--pretrained", picture)
+    assert str(picture) in said
+    assert "--mask must be" in mistake("pretrain", *flags, "--mask", "some.png", "-o", tmp_path)
+    assert "--truncation must be above 0" in mistake("pretrain", *flags, "--truncation", "0", "-o", tmp_path)
+    assert "no such preset" in mistake("pretrain", "--preset", "nothing")
+
+
+def test_another_run_s_progress_is_not_mixed_in(
+    flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mistake: Mistake
+) -> None:
+    """Ctrl-C in the second stage; then the same command goes on, and one with another seed does not."""
+    from gan2shape.reconstruct import reconstructor
+
+    real, calls = reconstructor.refine, list[int]()
+
+    def interrupted(*arguments: object, **settings: object) -> object:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*arguments, **settings)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(reconstructor, "refine", interrupted)
+    assert main(["pretrain", "-o", str(tmp_path), *flags]) == 130
+    assert (tmp_path / PROGRESS_FILE).exists()
+    assert "another seed" in mistake("pretrain", "-o", tmp_path, *flags, "--resume", "--seed", "7")
+    assert main(["pretrain", "-o", str(tmp_path), *flags, "--resume"]) == 0
+    assert not (tmp_path / PROGRESS_FILE).exists()
+    assert len(calls) == 3
