@@ -61,7 +61,6 @@ class Stylegan2:
       $ gan2shape train stylegan2 --data pictures.zip -o my-gan --minutes 60
       $ gan2shape train stylegan2 --data pictures.zip -o my-gan --minutes 60 --resume
       $ gan2shape train stylegan2 --data heads.npz --init bundled --warm-up 300 --critic-first 200
-      $ gan2shape sample --generator my-gan/snapshots/weights_0020000.safetensors
     """
 
     training: OmitArgPrefixes[TrainingFlags] = field(default_factory=TrainingFlags)
