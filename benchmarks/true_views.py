@@ -26,6 +26,16 @@ GAMMA = 1.6
 SUPERSAMPLE = 2
 
 
+def linear(lighting: Lighting) -> Lighting:
+    """The light that displayed colours show as ``lighting``: exactly in the dark, and where it shines full on.
+
+    Pictures are displayed with `GAMMA`, and the method multiplies displayed colours. An ambient term of 0.2 taken as
+    linear would be painted as 0.37, and the asked light would contradict the picture.
+    """
+    dark, bright = lighting.ambient.clamp(min=0), (lighting.ambient + lighting.diffuse).clamp(min=0)
+    return Lighting(dark**GAMMA, bright**GAMMA - dark**GAMMA, lighting.direction)
+
+
 class TrueHead:
     """One validation head as a coloured mesh in its input view.
 
@@ -88,8 +98,11 @@ class TrueHead:
         return -F.normalize(normals, dim=-1)
 
     def samples(self, scene: Scene, sampler: Sampler, count: int, *, rng: torch.Generator) -> ProjectedSamples:
-        """What `project` would return if the GAN painted every drawn pose and light truly."""
+        """What `project` would return if the GAN painted every drawn pose and light truly.
+
+        Masks are the head's. Lights are drawn for the method's shading, which acts on displayed colours; see `linear`.
+        """
         lighting = sampler.lighting.sample(count, scene.lighting, rng=rng)
         pose = sampler.pose.sample(count, rng=rng, ranges=sampler.pose_range)
-        images, masks = self.render(pose, lighting, sampler.camera)
+        images, masks = self.render(pose, linear(lighting), sampler.camera)
         return ProjectedSamples(images, masks, pose, lighting, torch.zeros(count, dtype=torch.long))

@@ -10,7 +10,7 @@ from gan2shape.networks import FactorNetworks
 from gan2shape.priors import LightingPrior
 from gan2shape.reconstruct.optimize import Adam, Record
 from gan2shape.reconstruct.warmup import fit_pose_and_light
-from tests.reconstruct.small import bumpy_scene, moved, small_networks, true_renders, weights_of
+from tests.reconstruct.small import bumpy_scene, known_target, moved, small_networks, true_renders, weights_of
 
 
 def run(nets: FactorNetworks, steps: int, *, rate: float = 1e-3, records: list[Record] | None = None) -> None:
@@ -62,6 +62,32 @@ def test_the_loss_is_l1_in_network_units() -> None:
     assert abs(records[0]["pose"] - views) < 1e-5
     assert abs(records[0]["lighting"] - lights) < 1e-5
     assert abs(records[0]["total"] - views - lights) < 1e-5
+
+
+def test_a_target_is_held_in_place_and_has_its_share_of_the_mean() -> None:
+    scene, samples = bumpy_scene(), true_renders(bumpy_scene(), 32)
+    target = known_target(scene)
+    drift = []
+    for anchor in (None, target):
+        nets, records = small_networks(lighting_mean=LightingPrior().mean_units), list[Record]()
+        before = nets.pose(target.image).euler().detach()
+        fit_pose_and_light(
+            nets,
+            samples,
+            steps=60,
+            batch_size=8,
+            adam=Adam(1e-3),
+            rng=torch.Generator().manual_seed(3),
+            on_iteration=lambda iteration, record, kept=records: kept.append(record),
+            target=anchor,
+        )
+        drift.append(float(torch.rad2deg(nets.pose(target.image).euler().detach() - before).abs().max()))
+        first = records[0]["pose"]
+        if anchor is None:
+            alone = first
+    assert abs(first - alone * 8 / 9) < 1e-5, "the target is exactly where it was, so it adds nothing but its count"
+    assert drift[1] < 1.5
+    assert drift[1] < drift[0]
 
 
 def test_the_same_seed_ends_the_same_whatever_the_global_state() -> None:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from gan2shape.networks import FactorNetworks
 from gan2shape.reconstruct.optimize import Adam, minimize
 from gan2shape.reconstruct.step2_projection import ProjectedSamples
+from gan2shape.reconstruct.target import Target
 from gan2shape.reconstruct.watch import OnIteration
 from gan2shape.render.units import lighting_to_units, pose_to_units
 
@@ -26,19 +27,28 @@ def fit_pose_and_light(
     adam: Adam,
     rng: torch.Generator,
     on_iteration: OnIteration,
+    target: Target | None = None,
 ) -> None:
     """Teach V and L the poses and lights that the projected samples were asked for, in network units, by L1.
 
+    With ``target`` its own pose and light, to which those of the samples are relative, are held where they are, as
+    part of the same means. What networks learn from samples alone may say anything of a picture that is none of them,
+    and a pose that is off by 20° lets step 3 turn the target away instead of shaping it.
+
     Moves: the viewpoint and light networks only. Raises `DivergedError` as `minimize` does.
     """
+    anchor = () if target is None else (target.image,)
     pose = pose_to_units(samples.pose, nets.ranges)
     lighting = lighting_to_units(samples.lighting)
+    with torch.no_grad():
+        own_pose = [nets.view_net(image) + nets.pose_mean for image in anchor]
+        own_lighting = [nets.light_net(image) + nets.lighting_mean for image in anchor]
 
     def losses(iteration: int) -> dict[str, Tensor]:
         chosen = torch.randint(samples.count, (batch_size,), generator=rng, device=rng.device)
-        images = samples.images[chosen]
-        views = F.l1_loss(nets.view_net(images) + nets.pose_mean, pose[chosen])
-        lights = F.l1_loss(nets.light_net(images) + nets.lighting_mean, lighting[chosen])
+        images = torch.cat([samples.images[chosen], *anchor])
+        views = F.l1_loss(nets.view_net(images) + nets.pose_mean, torch.cat([pose[chosen], *own_pose]))
+        lights = F.l1_loss(nets.light_net(images) + nets.lighting_mean, torch.cat([lighting[chosen], *own_lighting]))
         return {"total": views + lights, "pose": views, "lighting": lights}
 
     minimize([nets.view_net, nets.light_net], losses, steps=steps, adam=adam, on_iteration=on_iteration)
