@@ -76,3 +76,12 @@ def test_other_sizes_keep_the_shape(size: int) -> None:
 def test_unknown_activation_is_refused() -> None:
     with pytest.raises(ValueError, match="activation must be"):
         Autoencoder(1, 32, 4, activation="relu")  # type: ignore[arg-type]
+
+
+def test_the_last_layer_keeps_full_precision_under_autocast(rng: torch.Generator) -> None:
+    net, image = Autoencoder(1, 16, 8, code_size=8), torch.randn(1, 3, 16, 16, generator=rng)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        low = net(image)
+    assert low.dtype == torch.float32
+    assert not torch.equal(low, low.bfloat16().float())  # Not the steps of bfloat16,
+    assert torch.allclose(low, net(image).detach(), atol=0.05)  # and not far off either.

@@ -57,6 +57,7 @@ def test_features_and_lpips_equal_their_description(tmp_path: Path, rng: torch.G
     a, b = torch.rand(2, 2, 3, 32, 32, generator=rng) * 2 - 1
     maps_a, maps_b = _reference(state, a), _reference(state, b)
     assert all(torch.allclose(x, y, atol=1e-4) for x, y in zip(model(a), maps_a, strict=True))
+    assert all(torch.equal(x, y) for x, y in zip(model(a, 3), model(a)[:3], strict=True))
     expected = torch.zeros(())
     for index, (fa, fb) in enumerate(zip(maps_a, maps_b, strict=True)):
         unit_a = fa / (fa.square().sum(1, keepdim=True).sqrt() + 1e-10)

@@ -73,7 +73,11 @@ def _checkpoint(file: Path | None) -> dict[str, Any]:
     from gan2shape.errors import CheckpointError
     from gan2shape.generators import load_generator
     from gan2shape.io.checkpoints import read_metadata, read_tensors, sha256
+    from gan2shape.networks.trained import describe
 
+    trained = {} if file is None else describe(file)
+    if file is not None and trained:
+        return {"networks": file.name, "sha256": sha256(file), **trained}
     try:
         loaded = load_generator("bundled" if file is None else file)
     except CheckpointError as error:

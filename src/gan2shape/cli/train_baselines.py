@@ -84,8 +84,7 @@ class Unsup3d(BaselineFlags):
 
     For example:
       $ gan2shape train unsup3d --data faces.zip -o unsup3d --vgg vgg16-397923af.pth
-      $ gan2shape train unsup3d --data synface.npz -o unsup3d --width 0.25 --batch-size 16 \\
-          --learning-rate 5e-4 --final-rate 0.1 --flat-start --depth-smoothness 0.03 --bfloat16
+      $ gan2shape train unsup3d --data heads.npz --width 0.25 --bfloat16 --flat-start --depth-smoothness 0.03
     """
 
     vgg: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(optional)")] = None

@@ -119,6 +119,15 @@ def read_sizes(file: Path) -> NetworkSizes:
     return NetworkSizes(**_read_header(file)["sizes"])
 
 
+def describe(file: Path) -> dict[str, Any]:
+    """Kind, sizes and training of a file that `save_networks` wrote; nothing of any other file that is there.
+
+    Raises:
+        CheckpointError: no such file, or damaged.
+    """
+    return _read_header(file) if _HEADER in read_metadata(file) else {}
+
+
 def _read_sizes(file: Path, kind: str) -> NetworkSizes:
     header = _read_header(file)
     if header["kind"] != kind:
