@@ -37,7 +37,7 @@ def test_an_update_is_adams_with_the_rate_of_the_iteration() -> None:
     nn.init.constant_(modules["a"].weight, 2.0)
     optimizer = new_adam(modules, TrainSettings(learning_rate=1.0, weight_decay=0.0))
     descend(optimizer, 3 * modules["a"].weight.sum(), rate=0.25)
-    assert float(modules["a"].weight) == pytest.approx(1.75)  # Adam's first step has the length of the rate.
+    assert modules["a"].weight.item() == pytest.approx(1.75)  # Adam's first step has the length of the rate.
 
 
 def test_initial_weights_depend_on_the_seed_alone() -> None:
