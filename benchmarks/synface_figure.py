@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from common import RESULTS
+from gan2shape.evaluate.score import MEASURES
 from gan2shape.evaluate.truth import Truth, read_truth
 from gan2shape.export.sheet import Band, Cell, write_contact_sheet
 from gan2shape.render import Camera, DepthRange, Lighting, Pose, Scene, render
@@ -41,8 +42,8 @@ def main() -> None:
     options = parser.parse_args()
     result = json.loads((RESULTS / f"{options.result}.json").read_text(encoding="utf-8"))
     lines = table(result)
-    for page in PAGES:
-        put(page, lines)
+    put(PAGES[0], lines)
+    put(PAGES[1], [*lines, "", *further_table(result)])
     truth = read_truth(options.truth)
     write_contact_sheet(FIGURE, bands(result, truth, options.pictures))
     print("\n".join(lines))
@@ -71,6 +72,22 @@ def table(result: dict[str, Any]) -> list[str]:
     ]
     notes = [f"{row['row']}: {row['note']}" for row in result["rows"] if row["note"]]
     return [*lines, *([f"Rows: {'; '.join(notes)}."] if notes else [])]
+
+
+def further_table(result: dict[str, Any]) -> list[str]:
+    """What is scored beside the shape, for the rows that say it; means over the chosen pictures."""
+    shown = [m for m in MEASURES if m.name not in NAMES and any(m.name in row["chosen"] for row in result["rows"])]
+    rows = [row for row in result["rows"] if "light" in row["chosen"]]
+    lines = [f"| measure | {' | '.join(row['row'] for row in rows)} |", "|---|" + "---|" * len(rows)]
+    for measure in shown:
+        cells = []
+        for row in rows:
+            values = row["chosen"].get(measure.name)
+            cells.append("" if values is None else f"{values['mean']:.{measure.digits}f}")
+        lines.append(
+            f"| {measure.label}{' (larger is better)' if measure.larger_is_better else ''} | {' | '.join(cells)} |"
+        )
+    return lines
 
 
 NAMES = ("side", "mad", "mad_paper")

@@ -127,16 +127,7 @@ def reconstruct_job(
     image = reconstructor.framing.to_working(job.picture.to(device))
     mask = job.masker(image)
     latent = None if job.latent is None else check_latent(job.latent, loaded).to(device)
-    identity = {
-        "picture": identity_hash(job.picture),
-        "mask": identity_hash(mask),
-        "latent": "" if latent is None else identity_hash(latent),
-        "generator": loaded.sha256,
-        "perceptual features": _fingerprint(features),
-        "start": "" if initial_weights is None else weights_hash(initial_weights),
-        "configuration": config.to_dict(),
-        "seed": seed,
-    }
+    identity = _identity(job, mask, latent, reconstructor, features, seed)
     with FolderLock(job.folder):
         progress_file, target_file = job.folder / PROGRESS_FILE, job.folder / TARGET_FILE
         if not resume:
@@ -242,6 +233,28 @@ def _latent_of(
             "otherwise, and its views then say little about the object"
         )
     return latent
+
+
+def _identity(
+    job: Job,
+    mask: Tensor,
+    latent: Tensor | None,
+    reconstructor: Reconstructor,
+    features: FeatureExtractor | None,
+    seed: int,
+) -> dict[str, Any]:
+    """What must be the same for a run to go on where another one stopped."""
+    start = reconstructor.initial_weights
+    return {
+        "picture": identity_hash(job.picture),
+        "mask": identity_hash(mask),
+        "latent": "" if latent is None else identity_hash(latent),
+        "generator": reconstructor.loaded.sha256,
+        "perceptual features": _fingerprint(features),
+        "start": "" if start is None else weights_hash(start),
+        "configuration": reconstructor.config.to_dict(),
+        "seed": seed,
+    }
 
 
 def _fingerprint(features: FeatureExtractor | None) -> str:
