@@ -168,7 +168,7 @@ class Reconstructor:
             name = f"{title}: pose and light"
             poses: dict[str, Any] = {"rng": run.rng(name), "batch_size": rates.batch_size}
             poses["adam"] = self._adam(rates.warmup_learning_rate)
-            run(name, stage.warmup, fit_pose_and_light, nets, samples, **poses)
+            run(name, stage.warmup, fit_pose_and_light, nets, samples, target=target, **poses)
 
         name = f"{title}: shape"
         shape: dict[str, Any] = {"rng": run.rng(name), "batch_size": rates.batch_size, "camera": self.camera}

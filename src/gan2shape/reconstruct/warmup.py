@@ -37,18 +37,21 @@ def fit_pose_and_light(
 
     Moves: the viewpoint and light networks only. Raises `DivergedError` as `minimize` does.
     """
-    anchor = () if target is None else (target.image,)
     pose = pose_to_units(samples.pose, nets.ranges)
     lighting = lighting_to_units(samples.lighting)
+    anchors = samples.images[:0] if target is None else target.image
     with torch.no_grad():
-        own_pose = [nets.view_net(image) + nets.pose_mean for image in anchor]
-        own_lighting = [nets.light_net(image) + nets.lighting_mean for image in anchor]
+        own_pose, own_lighting = nets.view_net(anchors) + nets.pose_mean, nets.light_net(anchors) + nets.lighting_mean
 
     def losses(iteration: int) -> dict[str, Tensor]:
         chosen = torch.randint(samples.count, (batch_size,), generator=rng, device=rng.device)
-        images = torch.cat([samples.images[chosen], *anchor])
-        views = F.l1_loss(nets.view_net(images) + nets.pose_mean, torch.cat([pose[chosen], *own_pose]))
-        lights = F.l1_loss(nets.light_net(images) + nets.lighting_mean, torch.cat([lighting[chosen], *own_lighting]))
+        held = chosen[:0] if target is None else target.in_turn(iteration, batch_size)
+        images = torch.cat([samples.images[chosen], anchors[held]])
+        wanted_pose, wanted_light = (
+            torch.cat([drawn[chosen], own[held]]) for drawn, own in ((pose, own_pose), (lighting, own_lighting))
+        )
+        views = F.l1_loss(nets.view_net(images) + nets.pose_mean, wanted_pose)
+        lights = F.l1_loss(nets.light_net(images) + nets.lighting_mean, wanted_light)
         return {"total": views + lights, "pose": views, "lighting": lights}
 
     minimize([nets.view_net, nets.light_net], losses, steps=steps, adam=adam, on_iteration=on_iteration)
