@@ -4,8 +4,9 @@
 
 For every validation picture: the paper's ellipsoid on the true mask; 128 true renders of the same head, with their
 masks, under poses and lights drawn as step 2 draws them, in place of projected samples; viewpoint and light networks
-warmed up on what was asked for, with the target held in place; then `refine` as it is: half-width networks, L1 and the
-usual smoothness, batch 8, Adam 3e-4. Scored in the input view on the way.
+warmed up on what was asked for, with the target held in place; then `refine`, whose first 200 iterations leave
+viewpoint and light alone: half-width networks, L1 and the usual smoothness, batch 8, Adam 3e-4. Scored in the input
+view on the way.
 
 Writes benchmarks/results/oracle.json at every score, and goes on after the heads that it finds finished there. Ends
 with status 1 if the median over the heads misses what is required.
@@ -60,6 +61,8 @@ class Protocol:
     preparation_rate: float = 1e-3
     """Adam's rate in the three steps above; it falls to a tenth in the first two."""
     refine_rate: float = 3e-4
+    hold: int = 200
+    """First iterations that leave viewpoint and light networks alone: else head 0 ran into a hollow face."""
     batch_size: int = 8
     weight_decay: float = 5e-4
     width_multiplier: float = 0.5
@@ -105,6 +108,7 @@ def run_head(index: int, truth: Truth, head: TrueHead, picture: torch.Tensor, pr
         samples,
         camera=camera,
         steps=log.iterations,
+        hold=protocol.hold,
         adam=refining,
         on_iteration=log.after,
         **batches,

@@ -1,6 +1,6 @@
-"""Make the bundled generator from a training checkpoint of the common PyTorch layout (``g_ema``, ``d``).
+"""Make the bundled generator from the weights of a training (``g_ema``, ``d``): a snapshot, or the common layout.
 
-python tools/make_bundle.py stylegan2_synface64_bootstrap.pt src/gan2shape/assets/stylegan2_synface64.safetensors
+python tools/make_bundle.py SNAPSHOT.safetensors src/gan2shape/assets/stylegan2_synface64.safetensors
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gan2shape.generators.load import latent_mean, save_generator
 from gan2shape.generators.rosinality import read_discriminator, read_generator
-from gan2shape.io.checkpoints import read_tensors, sha256
+from gan2shape.io.checkpoints import read_metadata, read_tensors, sha256
 
 LICENCE = "MIT"
 CREDIT = (
@@ -37,6 +37,7 @@ def main(source: str, target: str) -> None:
         "credit": CREDIT,
         "source": Path(source).name,
         "source_sha256": sha256(source),
+        **{key: value for key, value in read_metadata(source).items() if key in ("training", "iterations", "pictures")},
         "made": f"rounded to float16 by tools/make_bundle.py on {date.today().isoformat()}; w_mean of 4096 samples",
     }
     save_generator(target, generator, discriminator, w_mean=latent_mean(generator), metadata=metadata)

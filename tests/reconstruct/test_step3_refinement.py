@@ -90,6 +90,17 @@ def test_the_same_seed_ends_the_same_whatever_the_global_state() -> None:
     assert torch.equal(results[0].pose.rotation, results[1].pose.rotation)
 
 
+def test_viewpoint_and_light_wait_while_they_are_held() -> None:
+    nets = small_networks()
+    before = weights_of(nets)
+    run(nets, 3, hold=3)
+    assert moved(nets, before) == {"depth_net", "albedo_net"}
+    records: list[Record] = []
+    run(nets, 3, hold=1, records=records)
+    assert moved(nets, before) == {"depth_net", "albedo_net", "view_net", "light_net"}
+    assert len(records) == 3
+
+
 def test_every_sample_comes_once_before_any_comes_again() -> None:
     samples = true_renders(bumpy_scene(), 6)
     # A pixel in the corner tells the samples apart; the background is grey 0 there.

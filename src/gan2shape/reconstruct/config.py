@@ -32,6 +32,8 @@ class Stage:
     """Batches of projected samples that are collected after step 2 and kept for step 3."""
     warmup: int = 0
     """Iterations that teach viewpoint and light networks the known poses of pseudo samples before step 3 (0: none)."""
+    hold: int = 0
+    """First iterations of step 3 that leave viewpoint and light networks as the warm-up left them (0: none)."""
     mirror_albedo: bool = False
     """Whether the mirrored object must explain the picture too in step 1 (assumes symmetry)."""
     mirror_refine: bool = False

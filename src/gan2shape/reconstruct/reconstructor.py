@@ -34,8 +34,8 @@ class Reconstructor:
         loaded: the GAN with its latent offset and discriminator features.
         config: a preset, or one derived from it.
         features: what the perceptual term compares; the GAN's discriminator features if None.
-        initial_weights: factor and encoder weights to start from, named as in `ReconstructionResult.networks`;
-            step 0 is left out then.
+        initial_weights: weights to start from, named as in `ReconstructionResult.networks`: of the encoder, or of the
+            factor networks too; step 0 is left out then.
 
     Raises:
         ValueError: neither the generator nor the caller offers features.
@@ -121,7 +121,7 @@ class Reconstructor:
         run = StepRunner(modules, seed=seed, device=self.device, on_event=on_event, keep=keep, resume=resume)
         projector = projector_with(encoder, self.loaded, config)
         try:
-            if self.initial_weights is None:
+            if not self._has_start("factors"):
                 adam = self._adam(config.optimizer.prior_learning_rate)
                 together = config.optimizer.together
                 prior: dict[str, Any] = {"together": together, "adam": adam}
@@ -173,6 +173,7 @@ class Reconstructor:
         name = f"{title}: shape"
         shape: dict[str, Any] = {"rng": run.rng(name), "batch_size": rates.batch_size, "camera": self.camera}
         shape |= {"adam": self._adam(rates.refine_learning_rate), "mirrored": stage.mirror_refine, **several}
+        shape["hold"] = stage.hold
         run(name, stage.refine, refine, nets, target, samples, forget=True, **shape, **explaining)
 
     def _adam(self, learning_rate: float) -> Adam:
@@ -213,9 +214,13 @@ class Reconstructor:
             )
             encoder = new_encoder(self.loaded, config)
         nets, encoder = nets.to(self.device), encoder.to(self.device)
-        if self.initial_weights is not None:
-            load_weights({"factors": nets, "encoder": encoder}, self.initial_weights)
+        modules = {name: net for name, net in (("factors", nets), ("encoder", encoder)) if self._has_start(name)}
+        load_weights(modules, self.initial_weights or {})
         return nets, encoder
+
+    def _has_start(self, name: str) -> bool:
+        """Whether weights to start from were handed in for the factor networks or the encoder."""
+        return any(key.startswith(f"{name}.") for key in self.initial_weights or {})
 
 
 def depth_range_of(geometry: Geometry) -> DepthRange:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -29,6 +29,7 @@ def refine(
     features: FeatureExtractor,
     weights: Objective,
     steps: int,
+    hold: int = 0,
     batch_size: int,
     together: int = 1,
     adam: Adam,
@@ -40,7 +41,8 @@ def refine(
 
     Depth and albedo networks see the picture, viewpoint and light networks each sample. The picture itself is explained
     in the same iteration, which takes ``together`` pictures with ``batch_size`` samples. Moves: all four factor
-    networks.
+    networks, but viewpoint and light only after the first ``hold`` iterations, so that a shape that is still crude does
+    not spoil what a warm-up taught them (ours, not the paper's).
 
     Returns:
         The scenes of all pictures, detached. Raises `DivergedError` as `minimize` does.
@@ -57,7 +59,7 @@ def refine(
         own_images = pictures.image[turn]
         scene = nets(own_images)
         pose, lighting = nets.pose(images), nets.lighting(images)
-        views = dataclasses.replace(scene.each(count), pose=pose, lighting=lighting)
+        views = replace(scene.each(count), pose=pose, lighting=lighting)
         shared = {"render": render, "features": features, "weights": weights, "mirrored": mirrored}
         own = explain(scene, own_images, **shared)  # type: ignore[arg-type]
         others = explain(views, images, masks=masks, **shared)  # type: ignore[arg-type]
@@ -69,8 +71,17 @@ def refine(
             "roughness": smooth,
         }
 
-    modules = [nets.depth_net, nets.albedo_net, nets.view_net, nets.light_net]
-    minimize(modules, losses, steps=steps, adam=adam, on_iteration=on_iteration)
+    held = min(hold, steps)
+    shape = [nets.depth_net, nets.albedo_net]
+    if held:
+        minimize(shape, losses, steps=held, adam=replace(adam, final=1.0), on_iteration=on_iteration)
+    minimize(
+        [*shape, nets.view_net, nets.light_net],
+        lambda iteration: losses(held + iteration),
+        steps=steps - held,
+        adam=adam,
+        on_iteration=lambda iteration, record: on_iteration(held + iteration, record),
+    )
     return scenes_of(nets, target)
 
 
