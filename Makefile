@@ -22,8 +22,8 @@ install = @echo "installing $(1) into $(VENV) (make $(MAKECMDGOALS) PIP_FLAGS=-v
 # The benchmark: pictures with truth, the head model (see docs/benchmark.md), trained baselines.
 TRUTH ?= benchmarks/data/synface64_val.npz
 MODEL ?= ict_facekit.npz
-BASELINES ?= build/baselines
-WEIGHTS = $(foreach m,supervised unsup3d,$(addprefix --$(m) ,$(wildcard $(BASELINES)/$(m).safetensors)))
+BASELINES ?= benchmarks/weights
+TRAINED := build/baselines
 GPU_TRAINING := --data $(MODEL) --views 1 --width 1 --batch-size 64 --device cuda
 
 .PHONY: help demo test test-slow check bench benchmark benchmark-quick baselines docs clean
@@ -50,20 +50,20 @@ bench: $(VENV)/demo  ## time renderer and generator into benchmarks/results
 	$(BIN)/python benchmarks/generator.py
 
 benchmark-quick: $(VENV)/demo  ## the table of docs/benchmark.md on two CPU cores, in less than two hours
-	$(BIN)/python benchmarks/synface.py --truth $(TRUTH) --workers 2 $(WEIGHTS)
+	$(BIN)/python benchmarks/synface.py --truth $(TRUTH) --workers 2 --baselines $(BASELINES)
 	$(BIN)/python benchmarks/synface_figure.py --truth $(TRUTH)
 
 benchmark: $(VENV)/demo baselines  ## everything on a GPU: trains the baselines, all pictures, the oracle; needs MODEL=FILE
-	$(BIN)/python benchmarks/oracle.py --model $(MODEL) --truth $(TRUTH) --device cuda
-	$(BIN)/python benchmarks/synface.py --truth $(TRUTH) --workers 1 --device cuda --pictures 0-99 $(WEIGHTS)
+	$(BIN)/python benchmarks/oracle.py --model $(MODEL) --truth $(TRUTH)
+	$(BIN)/python benchmarks/synface.py --truth $(TRUTH) --workers 1 --device cuda --pictures 0-99 --baselines $(TRAINED)
 	$(BIN)/python benchmarks/synface_figure.py --truth $(TRUTH)
 
-baselines: $(BASELINES)/supervised.safetensors $(BASELINES)/unsup3d.safetensors
+baselines: $(TRAINED)/supervised.safetensors $(TRAINED)/unsup3d.safetensors  ## train them at full width on a GPU; needs MODEL=FILE
 
-$(BASELINES)/%.safetensors: $(VENV)/demo
-	$(BIN)/python -m gan2shape train $* $(GPU_TRAINING) --validate $(TRUTH) --resume -o $(BASELINES)/$*
-	cp $(BASELINES)/$*/snapshots/weights.safetensors $@
-	cp $(BASELINES)/$*/history.jsonl $(BASELINES)/$*.jsonl
+$(TRAINED)/%.safetensors: | $(VENV)/demo
+	$(BIN)/python -m gan2shape train $* $(GPU_TRAINING) --validate $(TRUTH) --resume -o $(TRAINED)/$*
+	cp $(TRAINED)/$*/snapshots/weights.safetensors $@
+	cp $(TRAINED)/$*/history.jsonl $(TRAINED)/$*.jsonl
 
 docs: $(VENV)/docs  ## build the documentation into build/docs
 	$(BIN)/python -m sphinx -q -W -b html docs build/docs

@@ -1,7 +1,6 @@
 """The table of the SynFace benchmark: every method on the same pictures, scored by the same measures.
 
-    python benchmarks/synface.py --truth synface64_val.npz --pictures 0-9 --seeds 0 1 2 --workers 2 \
-        --supervised supervised.safetensors --unsup3d unsup3d.safetensors
+    python benchmarks/synface.py --truth synface64_val.npz --pictures 0-9 --seeds 0 1 2 --workers 2 --baselines FOLDER
 
 Cheap rows (no seed, one pass) answer for all pictures of the truth file and are also summarised on the chosen ones;
 rows that take minutes answer for the chosen pictures, the paper's schedule with the first seed alone. Every answer is
@@ -34,7 +33,8 @@ def main() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from synface_rows import all_rows
 
-    weights = {name: file for name in ("supervised", "unsup3d") if (file := getattr(options, name)) is not None}
+    files = {name: options.baselines / f"{name}.safetensors" for name in ("supervised", "unsup3d")}
+    weights = {name: file for name, file in files.items() if file.exists()}
     rows = all_rows(options.truth, weights, options.presets, options.device)
     chosen = picture_numbers(options.pictures)
     tasks = [task for row in rows for task in tasks_of(row, options, chosen) if not kept(row, *task[1:]).exists()]
@@ -53,8 +53,12 @@ def parsed() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--truth", type=Path, required=True)
-    parser.add_argument("--supervised", type=Path, help="weights of gan2shape train supervised")
-    parser.add_argument("--unsup3d", type=Path, help="weights of gan2shape train unsup3d")
+    parser.add_argument(
+        "--baselines",
+        type=Path,
+        default=Path(__file__).parent / "weights",
+        help="folder of supervised.safetensors and unsup3d.safetensors, each with the history of its training (.jsonl)",
+    )
     parser.add_argument("--pictures", default="0-9", help="of the rows that take minutes")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--presets", nargs="*", default=["paper-synface", "default"])

@@ -98,7 +98,7 @@ DEFAULT = ReconstructConfig(
         pivot_depth=1.04,  # a map's mean depth is 1, and a head's axis lies behind its surface
     ),
     stages=(
-        Stage(albedo=80, project=150, refine=160, batches=6, warmup=150),
+        Stage(albedo=80, project=150, refine=160, batches=6, warmup=150, hold=80),
         Stage(albedo=300, project=0, refine=0),  # the picture's own detail back onto the refined shape
     ),
     prior_steps=300,
@@ -109,6 +109,7 @@ DEFAULT = ReconstructConfig(
         perceptual=0.0,  # the small discriminator's features drive ripples into the shape
         smoothness=0.1,  # so few and so crude samples leave the shape rough
         depth_smoothness=5.0,  # and without this it grows ridges
+        use_mask=True,  # the background stands still while the head turns
     ),
     optimizer=Optimizer(
         prior_learning_rate=1e-3,  # few iterations, hence fast rates that fall
@@ -126,8 +127,8 @@ PRETRAIN = replace(
     DEFAULT,
     name="pretrain",
     stages=(
-        Stage(albedo=300, project=600, refine=800, batches=80, warmup=300),
-        Stage(albedo=200, project=400, refine=800, batches=80),
+        Stage(albedo=300, project=600, refine=800, batches=80, warmup=300, hold=200, mirror_refine=True),
+        Stage(albedo=200, project=400, refine=800, batches=80, mirror_albedo=True, mirror_refine=True),
     ),
     prior_steps=600,
     optimizer=replace(DEFAULT.optimizer, batch_size=16, together=4),
