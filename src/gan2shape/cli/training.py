@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,8 +86,11 @@ class TrainingFlags(Compute):
         Raises:
             UserError: the run folder cannot be used, or the training ran away.
         """
+        from gan2shape.distributed import world
         from gan2shape.train.run import DivergedError, Schedule, run_training
 
+        # A training is often ended by a batch system or "kill", and should keep its state then as after Ctrl-C.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         schedule = Schedule(self.steps, self.save_every, self.snapshot_every, self.minutes)
         with _Bar(task.kind) as bar:
             try:
@@ -100,6 +104,8 @@ class TrainingFlags(Compute):
                 )
             except DivergedError as error:
                 raise UserError(f"{error}; the last checkpoint is kept in {self.output}") from None
+        if world()[0] != 0:
+            return
         say(f"{done} of {self.steps} iterations: {self.output}")
         if done < self.steps:
             say("to go on: the same command with --resume")
