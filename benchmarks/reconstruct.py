@@ -22,8 +22,9 @@ import torch
 from torch import Tensor
 
 from common import machine, write_result
+from gan2shape.evaluate.baselines import average_depth, constant_depth
 from gan2shape.evaluate.score import Score, score_depth, summary
-from gan2shape.evaluate.truth import Truth, read_truth
+from gan2shape.evaluate.truth import read_truth
 from gan2shape.generators import LoadedGenerator, load_generator
 from gan2shape.priors import EllipsoidPrior
 from gan2shape.priors.masks import auto_mask
@@ -57,14 +58,6 @@ def picture_numbers(text: str) -> list[int]:
         first, _, last = part.partition("-")
         numbers += range(int(first), int(last or first) + 1)
     return numbers
-
-
-def average_depth(truth: Truth, without: int) -> Tensor:
-    """Mean true depth (1, 1, S, S) of all other pictures, where they have foreground; 1.1 where none has."""
-    others = torch.arange(truth.count) != without
-    depth, mask = truth.depth[others], truth.mask[others]
-    count = mask.sum(0, keepdim=True)
-    return torch.where(count > 0, (depth * mask).sum(0, keepdim=True) / count.clamp(min=1), torch.tensor(1.1))
 
 
 def reconstruct(
@@ -111,8 +104,8 @@ def main() -> None:
         return every(lambda i: ellipsoid.depth(auto_mask(pictures[i : i + 1])))
 
     rows = [
-        row("constant depth", every(lambda i: torch.ones_like(truth.depth[:1]))),
-        row("average true depth", every(lambda i: average_depth(truth, i))),
+        row("constant depth", every(lambda i: constant_depth(truth.depth[i : i + 1]))),
+        row("average true depth", every(lambda i: average_depth(truth.depth, truth.mask, leave_out=i))),
         row("ellipsoid of the paper", prior(EllipsoidPrior())),
         row(f"ellipsoid of {config.name}", prior(config.prior)),
     ]
