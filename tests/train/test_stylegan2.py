@@ -80,7 +80,7 @@ def test_ten_and_ten_iterations_are_twenty_bit_for_bit(tmp_path: Path, settings:
 
 def test_other_settings_are_not_resumed(tmp_path: Path) -> None:
     run_training(_task(), tmp_path, Schedule(1), resume=False)
-    with pytest.raises(InputError, match=r"r1_gamma = 1\.0; got 2\.0"):
+    with pytest.raises(InputError, match=r"r1_gamma = 0\.1; got 2\.0"):
         run_training(_task(replace(SETTINGS, r1_gamma=2.0)), tmp_path, Schedule(2), resume=True)
 
 

@@ -29,8 +29,8 @@ class Adversarial:
     """Iterations over which the learning rates rise from zero; some 300 with --init."""
     critic_first: Annotated[int, arg(metavar="COUNT")] = 0
     """Iterations at the start in which only the discriminator learns; some 200 with --init."""
-    r1_gamma: Annotated[float, arg(metavar="WEIGHT")] = 1.0
-    """Weight of the R1 penalty; about 1 at 64 pixels, 10 at 256."""
+    r1_gamma: Annotated[float, arg(metavar="WEIGHT")] = 0.1
+    """Weight of the R1 penalty; about 0.1 at 64 pixels, 1 at 256, 10 at 1024."""
     mixing: Annotated[float, arg(metavar="PROBABILITY")] = 0.9
     """How often the styles of a picture come from two latents."""
     path_weight: Annotated[float, arg(metavar="WEIGHT")] = 0.0

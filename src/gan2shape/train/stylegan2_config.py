@@ -32,7 +32,7 @@ class StyleGAN2Settings:
     """Iterations over which the learning rates rise from zero; for starts from weights without optimiser state."""
     critic_first: int = 0
     """Iterations at the start in which only the discriminator learns."""
-    r1_gamma: float = 1.0
+    r1_gamma: float = 0.1
     """Weight of the R1 penalty (the loss is half of it times the squared gradient)."""
     r1_every: int = 16
     """Iterations between two R1 steps; the penalty is multiplied by as much."""
