@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -20,24 +21,25 @@ class Line:
 
     kind = "line"
 
-    def __init__(self, seed: int = 0, rate: float = 0.05, stop_at: int = -1) -> None:
+    def __init__(self, seed: int = 0, rate: float = 0.05, stop_at: int = -1, signals: int = 1) -> None:
         self.config: dict[str, Any] = {"seed": seed, "rate": rate}
         self.net = nn.Linear(2, 1)
         nn.init.ones_(self.net.weight)
         nn.init.zeros_(self.net.bias)
         self.adam = torch.optim.Adam(self.net.parameters(), lr=rate)
         self.mean = torch.zeros(1)
-        self.stop_at, self.snapshots = stop_at, list[int]()
+        self.stop_at, self.signals, self.snapshots = stop_at, signals, list[int]()
 
     def step(self, index: int) -> dict[str, float]:
-        if index == self.stop_at:
-            raise KeyboardInterrupt
         rng = iteration_rng(self.config["seed"], index, torch.device("cpu"))
         points = torch.randn(8, 2, generator=rng)
         loss = (self.net(points) - points.sum(1, keepdim=True) * 3).square().mean()
         self.adam.zero_grad()
         loss.backward()
         self.adam.step()
+        if index == self.stop_at:
+            for _ in range(self.signals):
+                signal.raise_signal(signal.SIGINT)
         self.mean = 0.9 * self.mean + 0.1 * loss.detach()
         return {"loss": float(loss.detach())}
 
@@ -80,8 +82,8 @@ def test_a_resumed_training_ends_as_an_uninterrupted_one(tmp_path: Path) -> None
     assert same(whole, second)
 
 
-def test_ctrl_c_keeps_what_was_done(tmp_path: Path) -> None:
-    whole, stopped, again = Line(), Line(stop_at=7), Line()
+def test_ctrl_c_waits_for_the_iteration_and_keeps_it(tmp_path: Path) -> None:
+    whole, stopped, again = Line(), Line(stop_at=6), Line()
     run_training(whole, tmp_path / "whole", Schedule(12), resume=False)
     with pytest.raises(KeyboardInterrupt):
         run_training(stopped, tmp_path / "parts", Schedule(12), resume=False)
@@ -90,6 +92,20 @@ def test_ctrl_c_keeps_what_was_done(tmp_path: Path) -> None:
         again, tmp_path / "parts", Schedule(12), resume=True, on_progress=lambda done, steps, n: seen.append(done)
     )
     assert seen == [8, 9, 10, 11, 12]
+    assert same(whole, again)
+
+
+def test_a_second_ctrl_c_leaves_the_last_checkpoint(tmp_path: Path) -> None:
+    whole, again = Line(), Line()
+    run_training(whole, tmp_path / "whole", Schedule(12), resume=False)
+    with pytest.raises(KeyboardInterrupt):
+        run_training(Line(stop_at=6, signals=2), tmp_path / "parts", Schedule(12, save_every=4), resume=False)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    seen: list[int] = []
+    run_training(
+        again, tmp_path / "parts", Schedule(12), resume=True, on_progress=lambda done, steps, n: seen.append(done)
+    )
+    assert seen[0] == 5
     assert same(whole, again)
 
 
@@ -104,7 +120,7 @@ def test_the_history_has_every_iteration_once(tmp_path: Path) -> None:
     schedule = Schedule(10, log_every=2)
     run_training(Line(), tmp_path, schedule, resume=False)
     with open(tmp_path / "history.jsonl", "a") as file:
-        file.write('{"iteration": 12, "loss": 99.0}\n')
+        file.write('{"iteration": 12, "loss": 99.0}\n{"iteration": 13, "lo')
     run_training(Line(), tmp_path, Schedule(14, log_every=2), resume=True)
     losses = [record for record in history(tmp_path) if "loss" in record]
     assert [record["iteration"] for record in losses] == [2, 4, 6, 8, 10, 12, 14]

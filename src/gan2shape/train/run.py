@@ -7,11 +7,14 @@ them. Everything random at iteration ``i`` is drawn from a generator seeded by t
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
+import signal
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -147,24 +150,31 @@ class _Run:
         end = time.monotonic() + 60 * self.schedule.minutes if self.schedule.minutes > 0 else math.inf
         saved, snapped, logged = done, done, done
         recent: list[dict[str, float]] = []
+        came: list[int] = []
+        whole = True
         try:
-            while done < self.schedule.steps and not any_process(time.monotonic() >= end):
-                numbers = self.task.step(done)
-                done += 1
-                self._check(numbers, done)
-                recent.append(numbers)
-                self.on_progress(done, self.schedule.steps, numbers)
-                if done - logged >= self.schedule.log_every:
-                    self._log(done, _means(recent))
-                    recent, logged = [], done
-                if done - snapped >= self.schedule.snapshot_every:
-                    self._snapshot(done)
-                    snapped = done
-                if done - saved >= self.schedule.save_every:
-                    self._save(done)
-                    saved = done
+            with _held_interrupts(came):
+                while done < self.schedule.steps and not any_process(bool(came) or time.monotonic() >= end):
+                    whole = False
+                    numbers = self.task.step(done)
+                    done, whole = done + 1, True
+                    self._check(numbers, done)
+                    recent.append(numbers)
+                    self.on_progress(done, self.schedule.steps, numbers)
+                    if done - logged >= self.schedule.log_every:
+                        self._log(done, _means(recent))
+                        recent, logged = [], done
+                    if done - snapped >= self.schedule.snapshot_every:
+                        self._snapshot(done)
+                        snapped = done
+                    if done - saved >= self.schedule.save_every:
+                        self._save(done)
+                        saved = done
+            if came and done < self.schedule.steps:
+                raise KeyboardInterrupt
         except KeyboardInterrupt:
-            self._save(done)
+            if whole:  # Half an iteration is no state to go on from exactly; the last checkpoint is.
+                self._save(done)
             raise
         if recent:
             self._log(done, _means(recent))
@@ -281,8 +291,40 @@ def _cut_history(file: Path, done: int) -> None:
     """Drop what an earlier run logged after its last checkpoint, or everything where the training starts anew."""
     if not file.exists():
         return
-    lines = file.read_text(encoding="utf-8").splitlines()
-    write_text(file, "".join(f"{line}\n" for line in lines if done and json.loads(line)["iteration"] <= done))
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    write_text(file, "".join(f"{line}\n" for line in lines if done and _iteration_of(line) <= done))
+
+
+def _iteration_of(line: str) -> float:
+    """Of a line of history; infinity for what a killed run or a full disk left of one."""
+    try:
+        return float(json.loads(line)["iteration"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf
+
+
+@contextlib.contextmanager
+def _held_interrupts(came: list[int]) -> Iterator[None]:
+    """Put Ctrl-C, and a signal that was set to act like it, into ``came`` instead of raising KeyboardInterrupt.
+
+    So it cannot cut an iteration in two. A second one comes through at once. Python handles signals in the main thread
+    alone; in others nothing is held.
+    """
+
+    def hold(number: int, frame: object) -> None:
+        if came:
+            raise KeyboardInterrupt
+        came.append(number)
+
+    likely = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    held = [number for number in likely if signal.getsignal(number) is signal.default_int_handler]
+    for number in held:
+        signal.signal(number, hold)
+    try:
+        yield
+    finally:
+        for number in held:
+            signal.signal(number, signal.default_int_handler)
 
 
 def _summary_writer(folder: Path) -> Any:
