@@ -108,6 +108,7 @@ def test_a_plan_names_method_and_weights(picture: Path, capsys: pytest.CaptureFi
         (["--method", "unsup3d"], "needs --weights"),
         (["--weights", "w.safetensors"], "--weights goes with --method"),
         (["--method", "unsup3d", "--weights", "w", "--sample", "3"], "--sample: of the method gan2shape"),
+        (["--method", "unsup3d", "--weights", "w", "--pretrained", "p"], "--pretrained: of the method gan2shape"),
         (["--method", "unsup3d", "--weights", "w", "--generator", "g.pt"], "--generator: of the method gan2shape"),
         (["--method", "unsup3d", "--weights", "w", "--config.prior-steps", "3"], "--preset and --config"),
         (["--method", "magic"], "magic"),

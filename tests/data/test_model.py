@@ -39,6 +39,7 @@ def test_no_object_is_unpacked(tmp_path: Path) -> None:
         ("faces", None, "the key faces is missing"),
         ("uv", np.zeros((3, 2), np.float32), r"uv must be \(\d+, 2\); got \(3, 2\)"),
         ("identity_basis_cm", np.zeros((2, 4), np.float32), "identity must be"),
+        ("identity_basis_cm", np.float32(1), "expected a packed head model"),
         ("expression_names", np.array(["one"]), "expression must be"),
         ("mean_vertices_cm", "nan", "mean must be finite"),
         ("mean_vertices_cm", "far", "mean must be a head in centimetres"),

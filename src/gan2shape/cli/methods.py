@@ -34,6 +34,7 @@ def check_method(verb: Reconstruct) -> None:
     foreign = {
         "--sample": verb.sample,
         "--latent": verb.latent,
+        "--pretrained": verb.pretrained,
         "--vgg": verb.vgg,
         "--lpips": verb.lpips,
         "--download-vgg": verb.download_vgg,

@@ -69,8 +69,12 @@ class BaselineFlags(TrainingFlags):
         """The arguments that both trainings take by name.
 
         Raises:
-            InputError: the truth file cannot be used.
+            UserError: processes that cannot share a batch evenly, or a truth file that cannot be used.
         """
+        from gan2shape.distributed import world
+
+        if self.batch_size % world()[1]:
+            raise UserError(f"--batch-size must be a multiple of the {world()[1]} processes; got {self.batch_size}")
         if self.validate is None:
             return {"device": device}
         from gan2shape.cli.validation import read_validation

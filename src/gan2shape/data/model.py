@@ -101,7 +101,7 @@ def read_packed(file: Path) -> HeadModel:
             values["uv"].astype(np.float32),
             values["part"].astype(np.uint8),
         )
-    except ValueError as error:
+    except (ValueError, TypeError) as error:  # TypeError: len() of an array without dimensions.
         raise InputError(f"{file}: expected a packed head model; {error}") from None
 
 
