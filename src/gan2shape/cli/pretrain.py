@@ -49,7 +49,7 @@ class Pretrain:
     )
 
     output: Annotated[Path, arg(aliases=("-o",), metavar="FOLDER")] = Path("pretrained")
-    """Folder for pretrained.safetensors, sheet.png, config.json and history.jsonl."""
+    """Folder for pretrained.safetensors, sheet.png and config.json."""
     preset: Annotated[str, arg(metavar="NAME")] = default_preset
     """Settings to start from; gan2shape info lists all."""
     truncation: float = 0.7

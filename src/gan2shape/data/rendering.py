@@ -149,17 +149,7 @@ def _to_pixels(
 ) -> dict[str, Tensor]:
     """Pixels (B, C, S, S) from samples (B, C, N)."""
     seen = hit.unsqueeze(1).to(depth.dtype)
-    maps = (
-        torch.cat(
-            [
-                depth.unsqueeze(1),
-                normal,
-                colour,
-            ],
-            1,
-        )
-        * seen
-    )
+    maps = torch.cat([depth.unsqueeze(1), normal, colour], 1) * seen
     small = F.avg_pool2d(torch.cat([image, seen, maps], 1).unflatten(2, (side, side)), SUPERSAMPLE)
     share = small[:, 3:4]
     mask = (share >= 0.5).to(depth.dtype)
