@@ -20,7 +20,7 @@ from gan2shape.evaluate.truth import Truth, read_truth
 from gan2shape.evaluate.views import Painter
 from gan2shape.generators import LoadedGenerator, load_generator
 from gan2shape.io.checkpoints import sha256
-from gan2shape.networks.trained import read_about
+from gan2shape.networks.trained import SUPERVISED, read_about
 from gan2shape.priors import EllipsoidPrior
 from gan2shape.priors.masks import auto_mask
 from gan2shape.reconstruct.feedforward import load_method
@@ -117,11 +117,14 @@ def trained_row(name: str, method: str, file: Path, truth: Callable[[], Truth], 
         image = picture_of(truth(), index)
         network = trained()
         began = time.perf_counter()
-        scene = network.predict(image)
+        scene = network.predict(image).to("cpu")  # Within the time: a GPU has computed only when its answer is here.
         seconds = time.perf_counter() - began
-        return Answer(Prediction.of_scene(scene.to("cpu"), Camera(network.size)), seconds)
+        return Answer(Prediction.of_scene(scene, Camera(network.size)), seconds)
 
-    return Row(name, method, answer, sha256(file), note=how_trained(file))
+    note = how_trained(file)
+    if method == SUPERVISED:
+        note += "; it predicts depth alone: its pose is none, its albedo the picture, its light even"
+    return Row(name, method, answer, sha256(file), note=note)
 
 
 def how_trained(file: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,6 @@ from gan2shape.networks.trained import (
     load_depth_network,
     load_unsup3d,
     read_about,
-    read_sizes,
     save_networks,
     unsup3d_networks,
 )
@@ -58,7 +58,7 @@ def test_reading_back_differs_by_half_precision_only(tmp_path: Path, picture: to
     assert torch.allclose(scene.depth, again.depth, atol=2e-3)
     assert torch.allclose(scene.pose.rotation, again.pose.rotation, atol=2e-3)
     assert read_about(tmp_path / "u.safetensors") == {"steps": 7}
-    assert read_sizes(tmp_path / "u.safetensors") == SIZES
+    assert describe(tmp_path / "u.safetensors")["sizes"] == asdict(SIZES)
     assert (tmp_path / "s.safetensors").stat().st_size < 2.2 * sum(p.numel() for p in network.parameters()) + 8000
 
 

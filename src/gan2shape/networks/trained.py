@@ -110,15 +110,6 @@ def read_about(file: Path) -> dict[str, Any]:
     return _read_header(file)["about"]
 
 
-def read_sizes(file: Path) -> NetworkSizes:
-    """Sizes of the networks of a file.
-
-    Raises:
-        CheckpointError: damaged, or no file of networks.
-    """
-    return NetworkSizes(**_read_header(file)["sizes"])
-
-
 def describe(file: Path) -> dict[str, Any]:
     """Kind, sizes and training of a file that `save_networks` wrote; nothing of any other file that is there.
 

@@ -64,12 +64,7 @@ def refine(
         own = explain(scene, own_images, **shared)  # type: ignore[arg-type]
         others = explain(views, images, masks=masks, **shared)  # type: ignore[arg-type]
         smooth = roughness(scene, camera, weights)
-        return {
-            "total": own + others + smooth,
-            "target": own,
-            "samples": others,
-            "roughness": smooth,
-        }
+        return {"total": own + others + smooth, "target": own, "samples": others, "roughness": smooth}
 
     held = min(hold, steps)
     shape = [nets.depth_net, nets.albedo_net]
