@@ -1,0 +1,108 @@
+"""Alias-free filtering (Karras et al., NeurIPS 2021, sections 2 and 3): low-pass filters and the filtered leaky ReLU.
+
+A filter is (taps,) where it acts along rows and columns alike, (taps, taps) where it is radially symmetric; all of them
+are symmetric, so that convolution and correlation agree. Frequencies are in cycles per unit of the sampling rate's.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def lowpass_filter(taps: int, cutoff: float, width: float, rate: float) -> Tensor:
+    """A sinc under a Kaiser window, (taps,), float64, sum 1; `width` is that of the transition band."""
+    position = torch.arange(taps, dtype=torch.float64) - (taps - 1) / 2
+    response = torch.sinc(2 * cutoff / rate * position) * _kaiser(taps, width, rate)
+    return response / response.sum()
+
+
+def radial_lowpass_filter(taps: int, cutoff: float, width: float, rate: float) -> Tensor:
+    """A jinc under a separable Kaiser window, (taps, taps), float64, sum 1; `taps` is even, so that no tap is at 0.
+
+    Raises:
+        ValueError: `taps` is odd.
+    """
+    if taps % 2:
+        raise ValueError(f"a radial filter needs an even count of taps; got {taps}")
+    position = (torch.arange(taps, dtype=torch.float64) - (taps - 1) / 2) / rate
+    radius = math.pi * torch.hypot(position[:, None], position[None])
+    window = _kaiser(taps, width, rate)
+    response = torch.special.bessel_j1(2 * cutoff * radius) / radius * window[:, None] * window[None]
+    return response / response.sum()
+
+
+@dataclass(frozen=True)
+class FilteredActivation:
+    """What surrounds and shapes the activation of one layer."""
+
+    up: int
+    """Factor of the sampling rate before the activation."""
+    down: int
+    """Factor that it is divided by after the activation."""
+    padding: tuple[int, int]
+    """Samples added before and after each axis at the high rate; negative ones are cut off."""
+    slope: float
+    """Of negative values; 1 means no activation."""
+    gain: float
+    """Factor of the activation's result."""
+    clamp: float | None
+    """Largest magnitude of the result; None means any."""
+
+    def __call__(self, x: Tensor, up_filter: Tensor | None, down_filter: Tensor | None) -> Tensor:
+        """Map (B, C, H, W) up-sampled, activated and down-sampled; a filter that is None passes everything."""
+        x = resample_up(x, up_filter, self.up, self.padding)
+        if self.slope != 1:
+            x = F.leaky_relu(x, self.slope)
+        if self.gain != 1:
+            x = x * self.gain
+        if self.clamp is not None:
+            x = x.clamp(-self.clamp, self.clamp)
+        return resample_down(x, down_filter, self.down)
+
+
+def resample_up(x: Tensor, taps: Tensor | None, factor: int, padding: tuple[int, int]) -> Tensor:
+    """`factor` - 1 zeros after every sample, padding, then the filter (taps,) times `factor` along each axis."""
+    if taps is None:
+        taps = x.new_ones(1)
+    batch, channels = x.shape[:2]
+    y = x.reshape(batch * channels, 1, *x.shape[2:])
+    kernel = (taps * factor).to(y)
+    y = F.conv_transpose2d(y, kernel[None, None, :, None], stride=(factor, 1))
+    y = F.conv_transpose2d(y, kernel[None, None, None, :], stride=(1, factor))
+    # The transposed convolution starts where the filter first meets a sample; the definition starts at the padding.
+    before = padding[0] - (len(taps) - 1)
+    after = padding[1] - (len(taps) - factor)
+    y = F.pad(y, (before, after) * 2)
+    return y.reshape(batch, channels, *y.shape[2:])
+
+
+def resample_down(x: Tensor, taps: Tensor | None, factor: int) -> Tensor:
+    """The filter (taps,) along each axis or (taps, taps) at once, without padding, then every `factor`-th sample."""
+    if taps is None:
+        return x[:, :, ::factor, ::factor]
+    batch, channels = x.shape[:2]
+    y = x.reshape(batch * channels, 1, *x.shape[2:])
+    kernel = taps.to(y)
+    if kernel.ndim == 2:
+        y = F.conv2d(y, kernel[None, None], stride=factor)
+    else:
+        y = F.conv2d(y, kernel[None, None, :, None], stride=(factor, 1))
+        y = F.conv2d(y, kernel[None, None, None, :], stride=(1, factor))
+    return y.reshape(batch, channels, *y.shape[2:])
+
+
+def _kaiser(taps: int, width: float, rate: float) -> Tensor:
+    """Kaiser's window whose attenuation follows from the length and the transition band (Kaiser, 1974)."""
+    attenuation = 2.285 * (taps - 1) * math.pi * width / (rate / 2) + 7.95
+    if attenuation > 50:
+        beta = 0.1102 * (attenuation - 8.7)
+    elif attenuation > 21:
+        beta = 0.5842 * (attenuation - 21) ** 0.4 + 0.07886 * (attenuation - 21)
+    else:
+        beta = 0.0
+    return torch.kaiser_window(taps, periodic=False, beta=beta, dtype=torch.float64)
