@@ -54,9 +54,9 @@ benchmark-quick: $(VENV)/demo  ## the table of docs/benchmark.md on two CPU core
 	$(BIN)/python benchmarks/synface_figure.py --truth $(TRUTH)
 
 benchmark: $(VENV)/demo baselines  ## everything on a GPU: trains the baselines, all pictures, the oracle; needs MODEL=FILE
-	$(BIN)/python benchmarks/oracle.py --model $(MODEL) --truth $(TRUTH)
 	$(BIN)/python benchmarks/synface.py --truth $(TRUTH) --workers 1 --device cuda --pictures 0-99 --baselines $(TRAINED)
 	$(BIN)/python benchmarks/synface_figure.py --truth $(TRUTH)
+	$(BIN)/python benchmarks/oracle.py --model $(MODEL) --truth $(TRUTH)
 
 baselines: $(TRAINED)/supervised.safetensors $(TRAINED)/unsup3d.safetensors  ## train them at full width on a GPU; needs MODEL=FILE
 

@@ -5,7 +5,8 @@
 Cheap rows (no seed, one pass) answer for all pictures of the truth file and are also summarised on the chosen ones;
 rows that take minutes answer for the chosen pictures, the paper's schedule with the first seed alone. Every answer is
 kept in build/synface/ as soon as it is there, so that a run that was stopped goes on where it was; an answer is used
-again only while its preset, generator and weights are the same. Each of the workers computes with one thread. Writes
+again only while its pictures, preset, generator and weights are the same (changes of the code it does not see: empty
+the folder then). Each of the workers computes with one thread. Writes
 benchmarks/results/synface.json; synface_figure.py makes the table and the figure of it.
 """
 
@@ -79,7 +80,7 @@ def tasks_of(row: Any, options: argparse.Namespace, chosen: list[int]) -> list[t
 
 def kept(row: Any, picture: int, seed: int) -> Path:
     """The file of one answer."""
-    return KEPT / f"{row.key}-{row.fingerprint}" / f"{picture:06d}-{seed}.safetensors"
+    return KEPT / row.folder / f"{picture:06d}-{seed}.safetensors"
 
 
 _ROWS: dict[str, Any] = {}
@@ -142,7 +143,7 @@ def summarise(row: Any, tasks: list[tuple[str, int, int]], chosen: list[int]) ->
         "row": row.name,
         "key": row.key,
         "note": row.note,
-        "fingerprint": row.fingerprint,
+        "folder": row.folder,
         "chosen": summary(of_chosen),
         **everything,
         "seeds": seeds if row.seeded else [],

@@ -68,7 +68,7 @@ def table(result: dict[str, Any]) -> list[str]:
     lines += [
         "",
         f"Pictures {result['pictures']} ({count}), mean ± standard deviation over pictures; degrees. "
-        f"{machine['cpu']}, {machine['cores']} cores, {machine['workers']} processes of one thread at once, "
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['workers']} worker(s) of one thread, "
         f"torch {machine['torch']}, commit {machine['commit']}, {machine['date']}.",
     ]
     notes = [f"{row['row']}: {row['note']}" for row in result["rows"] if row["note"]]
@@ -125,11 +125,11 @@ def bands(result: dict[str, Any], truth: Truth, pictures: list[int]) -> list[Ban
         true = torch.where(item.mask > 0, item.depth, item.depth[item.mask > 0].max())
         shapes = [("truth", true)]
         for row in rows:
-            file = KEPT / f"{row['key']}-{row['fingerprint']}" / f"{index:06d}-0.safetensors"
+            file = KEPT / row["folder"] / f"{index:06d}-0.safetensors"
             score = next(s for s in row["pictures"] if s["picture"] == index)
             title = f"{SHORT.get(row['key'], row['key'])} {score['side']:.2f} / {score['mad']:.0f}°"
             shapes.append((title, load_file(file)["depth"]))
-        for degrees, title in ((0.0, f"picture {index}: SIDE ×100 / MAD"), (TURN_DEG, "turned")):
+        for degrees, title in ((0.0, f"picture {index}: SIDE x100 / MAD"), (TURN_DEG, "turned")):
             first = Cell("input", truth.image[index]) if degrees == 0 else Cell("", torch.ones_like(truth.image[index]))
             labels = [name if degrees == 0 else "" for name, _ in shapes]
             cells = [Cell(n, clay(d, item.mask, degrees)) for n, (_, d) in zip(labels, shapes, strict=True)]

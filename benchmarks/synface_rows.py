@@ -64,9 +64,9 @@ class Row:
     note: str = ""
 
     @property
-    def fingerprint(self) -> str:
-        """A short hash of `identity`."""
-        return hashlib.sha256(self.identity.encode()).hexdigest()[:16]
+    def folder(self) -> str:
+        """Name of the folder of its answers: its key, and a short hash of `identity`."""
+        return f"{self.key}-{hashlib.sha256(self.identity.encode()).hexdigest()[:16]}"
 
 
 def all_rows(truth_file: Path, weights: dict[str, Path], presets: list[str], device: str = "cpu") -> list[Row]:
@@ -95,7 +95,9 @@ def all_rows(truth_file: Path, weights: dict[str, Path], presets: list[str], dev
     for method, file in weights.items():
         rows.append(trained_row(names[method], method, file, truth, device))
     titles = {"paper-synface": "GAN2Shape, paper schedule", "default": "gan2shape, default"}
-    return rows + [preset_row(titles.get(preset, preset), preset, truth, device) for preset in presets]
+    rows += [preset_row(titles.get(preset, preset), preset, truth, device) for preset in presets]
+    pictures = sha256(truth_file)
+    return [dataclasses.replace(row, identity=row.identity + pictures) for row in rows]
 
 
 def picture_of(truth: Truth, index: int) -> Tensor:
@@ -132,7 +134,9 @@ def how_trained(file: Path) -> str:
     fifth of its training is under-trained. The history of the training stands beside the weights (.jsonl)."""
     about = read_about(file)
     steps = int(about["steps"])
-    seen = f"{steps} iterations of {about['batch_size']} pictures, width x {about['width_multiplier']:g}"
+    seen = f"saw {steps * int(about['batch_size']):,} pictures, width x {about['width_multiplier']:g}"
+    if about.get("perceptual_term") is False:
+        seen += ", without its perceptual term (published runs see some 4.8 million pictures)"
     history = file.with_suffix(".jsonl")
     if not history.exists():
         return f"{seen}; under-trained? (no history)"

@@ -220,8 +220,8 @@ def _read_packed(file: Path) -> Mapping[str, np.ndarray]:
             arrays = {key: archive[key] for key in ("image", *_MAPS, *_NUMBERS) if key in archive.files}
     except FileNotFoundError:
         raise InputError(f"{file}: expected packed pictures (.npz); got no such file") from None
-    except _DAMAGED as error:
-        raise InputError(f"{file}: expected packed pictures (.npz); it cannot be read ({error})") from None
+    except _DAMAGED:
+        raise InputError(f"{file}: expected packed pictures (.npz); it is damaged or no such file") from None
     image = arrays["image"]
     if image.dtype != np.uint8 or image.ndim != 4 or image.shape[1:] != (image.shape[1], image.shape[1], 3):
         raise InputError(f"{file}: expected image (N, S, S, 3) of uint8; got {image.shape} of {image.dtype}")
