@@ -28,7 +28,7 @@ __all__ = ["Record", "read_pickle"]
 MOST_BYTES = 4 << 30
 """Larger files are refused."""
 MOST_OPERATIONS = 1_000_000
-"""Opcodes of one file; three networks of 1024 pixels need about 50,000."""
+"""Opcodes of one file; 200 layers with 600 tensors need about 60,000."""
 MOST_VALUES = 1_000_000
 """Values of the result, one that is used twice counted twice."""
 DEEPEST = 100
