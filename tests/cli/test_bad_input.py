@@ -206,7 +206,7 @@ CHECKPOINTS = {
     "empty": (lambda folder: nothing(folder / "empty.pt"), "not a checkpoint"),
     "cut": (cut_checkpoint, "not a whole safetensors file"),
     "else": (of_something_else, "holds no StyleGAN2 generator"),
-    "pickle": (pickled, "not a PyTorch checkpoint"),
+    "pickle": (pickled, "refused: it names"),
     "code": (saved_by_torch, "would run code"),
     "missing": (lambda folder: folder / "missing.pt", "no generator at"),
     "folder": (lambda folder: folder, "Is a directory"),

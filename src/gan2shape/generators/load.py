@@ -15,11 +15,15 @@ from torch import Tensor
 
 from gan2shape.errors import CheckpointError
 from gan2shape.generators.discriminator import StyleGAN2Discriminator
+from gan2shape.generators.nvidia import discriminator_state, generator_state, latent_average, snapshot_networks
+from gan2shape.generators.nvidia_records import NvidiaNetwork
 from gan2shape.generators.offsets import MappingTailOffset
 from gan2shape.generators.protocol import FeatureExtractor, Generator, LatentOffset
 from gan2shape.generators.rosinality import read_discriminator, read_generator
 from gan2shape.generators.stylegan2 import StyleGAN2Generator
+from gan2shape.generators.stylegan3_reader import is_stylegan3, read_stylegan3
 from gan2shape.io.checkpoints import read_metadata, read_tensors, sha256, write_tensors
+from gan2shape.io.pickles import read_pickle
 
 BUNDLED = "bundled"
 BUNDLED_FILE = "stylegan2_synface64.safetensors"
@@ -70,23 +74,33 @@ def load_generator(
     device: torch.device | str | None = None,
     offset_layers: int | None = None,
     compute_dtype: torch.dtype | None = None,
+    class_index: int | None = None,
 ) -> LoadedGenerator:
-    """Load the bundled generator or a StyleGAN2 checkpoint of the common PyTorch layout (.pt, .pth, .safetensors).
+    """Load the bundled generator, a StyleGAN2 of the common PyTorch layout (.pt, .pth, .safetensors), or NVIDIA's .pkl.
 
     Args:
         source: "bundled", or a file.
         device: where everything goes; None means the CPU.
         offset_layers: F1, the mapping layers (less one) of the latent offset's tail; None means 2, too many are cut.
         compute_dtype: arithmetic of synthesis and features; None means bfloat16 on CPUs that have it, else float32.
-            Pictures and features come out in float32 either way.
+            Pictures and features come out in float32 either way. StyleGAN3 always computes in float32.
+        class_index: which class a conditional .pkl draws; None for an unconditional one and for other files.
 
     Raises:
-        CheckpointError: the file cannot be read or is no such checkpoint.
+        CheckpointError: the file cannot be read or is no such checkpoint, or `class_index` does not suit it.
     """
     path, name = _resolve(source)
-    tensors = read_tensors(path)
-    generator, discriminator = _read_networks(tensors, path)
     device = torch.device("cpu" if device is None else device)
+    if path.suffix.lower() == ".pkl":
+        networks = snapshot_networks(read_pickle(path))
+        if is_stylegan3(networks["generator"]):
+            return _load_stylegan3(networks["generator"], path, device, offset_layers, class_index)
+        tensors = _common_tensors(networks, class_index)
+    elif class_index is not None:
+        raise CheckpointError(f"{path} knows no classes; leave out the class {class_index}")
+    else:
+        tensors = read_tensors(path)
+    generator, discriminator = _read_networks(tensors, path)
     dtype = fast_dtype(device) if compute_dtype is None else compute_dtype
     stored_mean = _stored_mean(tensors, generator.latent_dim, path)
     w_mean = latent_mean(generator) if stored_mean is None else stored_mean
@@ -95,7 +109,7 @@ def load_generator(
     about = {
         **_describe(generator, discriminator, tensors, stored_mean is not None),
         "compute_dtype": str(dtype).removeprefix("torch."),
-        "metadata": read_metadata(path),
+        "metadata": {} if path.suffix.lower() == ".pkl" else read_metadata(path),
     }
     return LoadedGenerator(
         generator=frozen,
@@ -158,6 +172,53 @@ def _resolve(source: str | os.PathLike[str]) -> tuple[Path, str]:
     if not path.exists():
         raise CheckpointError(f"no generator at {source}: expected '{BUNDLED}' or a .pt, .pth or .safetensors file")
     return path, path.name
+
+
+def _common_tensors(networks: Mapping[str, NvidiaNetwork], class_index: int | None) -> dict[str, Tensor]:
+    """NVIDIA's StyleGAN2 networks as a checkpoint of the common layout."""
+    generator = networks["generator"]
+    tensors = {f"g_ema/{name}": tensor for name, tensor in generator_state(generator, class_index).items()}
+    if "discriminator" in networks:
+        state = discriminator_state(networks["discriminator"], class_index)
+        tensors |= {f"d/{name}": tensor for name, tensor in state.items()}
+    average = latent_average(generator)
+    return tensors if average is None else tensors | {"w_mean": average}
+
+
+def _load_stylegan3(
+    network: NvidiaNetwork, path: Path, device: torch.device, offset_layers: int | None, class_index: int | None
+) -> LoadedGenerator:
+    generator = read_stylegan3(network, class_index)
+    config, average = generator.config, latent_average(network)
+    if average is None:
+        rng = torch.Generator().manual_seed(MEAN_SEED)
+        average = generator.map(_normals(MEAN_SAMPLES, config.z_dim, rng)).mean(0)
+    elif tuple(average.shape) != (config.w_dim,) or not bool(torch.isfinite(average).all()):
+        raise CheckpointError(f"{path}: mapping.w_avg must be {config.w_dim} finite numbers")
+    generator = generator.to(device)
+    tail = DEFAULT_OFFSET_LAYERS if offset_layers is None else offset_layers
+    return LoadedGenerator(
+        generator=generator,
+        offset=MappingTailOffset(generator.style, tail).eval().requires_grad_(False),
+        features=None,
+        w_mean=average.to(device),
+        name=path.name,
+        sha256=sha256(path),
+        about={
+            "kind": "StyleGAN3-R" if config.kernel_size == 1 else "StyleGAN3-T",
+            "resolution": config.resolution,
+            "channels": list(config.channels),
+            "z_dim": config.z_dim,
+            "w_dim": config.w_dim,
+            "num_ws": config.num_ws,
+            "mapping_layers": config.mapping_layers,
+            "parameters": {"generator": sum(parameter.numel() for parameter in generator.parameters())},
+            "missing": ["discriminator"],
+            "compute_dtype": "float32",
+            "metadata": {},
+        },
+        draw_latents=lambda count, rng: generator.map(_normals(count, config.z_dim, rng).to(device)),
+    )
 
 
 def _read_networks(
