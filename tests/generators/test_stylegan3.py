@@ -157,7 +157,9 @@ def reader(kernel: int, radial: bool) -> StyleGAN3Generator:
     return read_stylegan3(random_state(kernel, radial))
 
 
-@pytest.mark.parametrize(("kernel", "radial"), [(3, False), (1, True)], ids=["T", "R"])
+@pytest.mark.parametrize(
+    ("kernel", "radial"), [pytest.param(3, False, marks=pytest.mark.slow), (1, True)], ids=["T", "R"]
+)
 def test_pictures_are_those_of_the_definition(kernel: int, radial: bool) -> None:
     state = random_state(kernel, radial)
     generator = read_stylegan3(state)

@@ -87,7 +87,9 @@ def read_packed(file: Path) -> HeadModel:
     except FileNotFoundError:
         raise InputError(f"{file}: expected a packed head model (.npz); got no such file") from None
     except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error):
-        raise InputError(f"{file}: expected a packed head model (.npz); it is damaged or no such file") from None
+        raise InputError(
+            f"{file}: expected a packed head model (.npz); it cannot be read (damaged, or another kind of file)"
+        ) from None
     for key, value in values.items():
         if value.dtype.kind not in ("U" if key == "expression_names" else "iu" if key in ("faces", "part") else "f"):
             raise InputError(f"{file}: expected numbers of another kind in {key}; got {value.dtype}")

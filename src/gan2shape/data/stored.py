@@ -221,7 +221,9 @@ def _read_packed(file: Path) -> Mapping[str, np.ndarray]:
     except FileNotFoundError:
         raise InputError(f"{file}: expected packed pictures (.npz); got no such file") from None
     except _DAMAGED:
-        raise InputError(f"{file}: expected packed pictures (.npz); it is damaged or no such file") from None
+        raise InputError(
+            f"{file}: expected packed pictures (.npz); it cannot be read (damaged, or another kind of file)"
+        ) from None
     image = arrays["image"]
     if image.dtype != np.uint8 or image.ndim != 4 or image.shape[1:] != (image.shape[1], image.shape[1], 3):
         raise InputError(f"{file}: expected image (N, S, S, 3) of uint8; got {image.shape} of {image.dtype}")

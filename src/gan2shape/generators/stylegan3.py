@@ -109,7 +109,8 @@ class AliasFreeLayer(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """Map (B, I, h, h) and latents (B, w_dim) to (B, O, H, H) of the layer's target band."""
-        weight, style = self.weight, self.affine(w)
+        weight: Tensor = self.weight
+        style = self.affine(w)
         if self.to_rgb:
             x = x * per_channel(style / math.sqrt(weight.shape[1]))
         else:
