@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import zipfile
 from collections import OrderedDict
 from pathlib import Path
 
@@ -149,3 +150,37 @@ def test_sha256_is_that_of_the_bytes(tmp_path: Path) -> None:
     content = bytes(range(256)) * 5000
     (tmp_path / "a").write_bytes(content)
     assert sha256(tmp_path / "a") == hashlib.sha256(content).hexdigest()
+
+
+def test_dictionaries_that_hold_themselves_or_double_are_refused_at_once(tmp_path: Path) -> None:
+    ring: dict[str, object] = {"a": torch.zeros(1)}
+    ring["self"] = ring
+    deep: dict[str, object] = {"a": torch.zeros(1)}
+    for _ in range(200):
+        deep = {"d": deep}
+    doubled: dict[str, object] = {"a": torch.zeros(1)}
+    for _ in range(60):
+        doubled = {"l": doubled, "r": doubled}
+    for name, content in (("ring", ring), ("deep", deep), ("doubled", doubled)):
+        for new in (True, False):
+            torch.save(content, tmp_path / f"{name}.pt", _use_new_zipfile_serialization=new)
+            with pytest.raises(CheckpointError, match=r"nested too deep, or much larger than the file|damaged"):
+                read_tensors(tmp_path / f"{name}.pt")
+
+
+def test_a_tensor_that_repeats_a_few_bytes_without_end_is_refused(tmp_path: Path) -> None:
+    torch.save({"w": torch.zeros(4).as_strided((50_000, 50_000), (0, 0))}, tmp_path / "wide.pt")
+    with pytest.raises(CheckpointError, match="much larger than the file"):
+        read_tensors(tmp_path / "wide.pt")
+
+
+def test_compressed_storages_are_refused(tmp_path: Path) -> None:
+    plain, bomb = tmp_path / "plain.pt", tmp_path / "bomb.pt"
+    torch.save({"w": torch.zeros(1_000_000)}, plain)
+    with zipfile.ZipFile(plain) as source, zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as target:
+        for entry in source.infolist():
+            target.writestr(entry.filename, source.read(entry))
+    assert bomb.stat().st_size < plain.stat().st_size / 100
+    assert read_tensors(plain)["w"].numel() == 1_000_000
+    with pytest.raises(CheckpointError, match=r"is compressed, which torch\.save never does"):
+        read_tensors(bomb)

@@ -13,6 +13,7 @@ import hashlib
 import os
 import pickle
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,11 @@ from gan2shape.errors import CheckpointError
 from gan2shape.io.files import write_bytes
 
 _CHUNK_BYTES = 1 << 20
+_SPARE_BYTES = 1 << 20
+_MOST_VALUES = 1_000_000
+"""Values that a file's nested dictionaries may hold, one that is used twice counted twice."""
+_DEEPEST = 100
+"""Levels of nested dictionaries."""
 _ZIP_MAGIC = b"PK\x03\x04"
 _PICKLE_MAGIC = b"\x80"
 _SIGNS_OF_CODE = (
@@ -120,6 +126,7 @@ def _open_safetensors(path: Path) -> Iterator[Any]:
 
 
 def _read_pytorch(path: Path) -> dict[str, Tensor]:
+    _refuse_packed_storages(path)
     try:
         # An open file, because torch chooses another reader by a path's suffix.
         with open(path, "rb") as file, _plain_settings_allowed(), warnings.catch_warnings():
@@ -136,7 +143,20 @@ def _read_pytorch(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # A damaged file makes torch raise errors of many kinds.
         _raise_if_out_of_memory(error)
         raise CheckpointError(f"{path} is truncated, damaged or not a PyTorch checkpoint") from error
-    return _not_empty(dict(_flatten(content, "")), path)
+    return _not_empty(_flatten(content, path), path)
+
+
+def _refuse_packed_storages(path: Path) -> None:
+    """torch.save stores tensors as they are; a file that packs them may unpack to more than the memory holds."""
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            packed = [entry.filename for entry in archive.infolist() if entry.compress_type != zipfile.ZIP_STORED]
+    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, NotImplementedError) as error:
+        raise CheckpointError(f"{path} is truncated, damaged or not a PyTorch checkpoint") from error
+    if packed:
+        raise CheckpointError(f"{path} refused: its entry {packed[0]!r} is compressed, which torch.save never does")
 
 
 def _plain_settings_allowed() -> contextlib.AbstractContextManager[Any]:
@@ -145,12 +165,28 @@ def _plain_settings_allowed() -> contextlib.AbstractContextManager[Any]:
     return contextlib.nullcontext() if allow is None else allow([argparse.Namespace])
 
 
-def _flatten(content: object, prefix: str) -> Iterator[tuple[str, Tensor]]:
-    if isinstance(content, Tensor):
-        yield prefix, content.detach()
-    elif isinstance(content, Mapping):
-        for key, value in content.items():
-            yield from _flatten(value, f"{prefix}/{key}" if prefix else str(key))
+def _flatten(content: object, path: Path) -> dict[str, Tensor]:
+    """The tensors of nested dictionaries, by joined keys.
+
+    A small file may hold a dictionary within itself, one dictionary a million times, or a tensor that repeats a few
+    bytes without end: all are refused.
+    """
+    most_bytes = 4 * path.stat().st_size + _SPARE_BYTES
+    tensors: dict[str, Tensor] = {}
+    waiting: list[tuple[str, object, int]] = [("", content, 0)]
+    for _ in range(_MOST_VALUES):
+        if not waiting:
+            return tensors
+        name, value, depth = waiting.pop()
+        if isinstance(value, Tensor):
+            most_bytes -= value.numel() * value.element_size()
+            tensors[name] = value.detach()
+        elif isinstance(value, Mapping):
+            inside = [(f"{name}/{key}" if name else str(key), inner, depth + 1) for key, inner in value.items()]
+            waiting.extend(reversed(inside))
+        if depth > _DEEPEST or most_bytes < 0:
+            break
+    raise CheckpointError(f"{path} refused: what it holds is nested too deep, or much larger than the file")
 
 
 def _not_empty(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
