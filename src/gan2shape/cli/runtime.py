@@ -68,7 +68,7 @@ class Runtime(Compute):
     """Where and with what a command computes."""
 
     generator: Annotated[str, arg(metavar="SOURCE")] = "bundled"
-    """The GAN: "bundled", or a checkpoint file (.safetensors, .pt)."""
+    """The GAN: "bundled", or a checkpoint file (.safetensors, .pt, or NVIDIA's .pkl)."""
     seed: int = 0
     """Seed of everything random; the same seed gives the same result on a CPU (on a GPU nearly the same)."""
 
