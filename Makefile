@@ -49,7 +49,7 @@ bench: $(VENV)/demo  ## time renderer and generator into benchmarks/results
 	$(BIN)/python benchmarks/render.py
 	$(BIN)/python benchmarks/generator.py
 
-benchmark-quick: $(VENV)/demo  ## the table of docs/benchmark.md on two CPU cores, in less than two hours
+benchmark-quick: $(VENV)/demo  ## the table of docs/benchmark.md, on two CPU cores
 	$(BIN)/python benchmarks/synface.py --truth $(TRUTH) --workers 2 --baselines $(BASELINES)
 	$(BIN)/python benchmarks/synface_figure.py --truth $(TRUTH)
 
