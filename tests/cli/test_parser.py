@@ -115,7 +115,10 @@ def test_no_arguments_is_a_question_for_help(capsys: pytest.CaptureFixture[str])
         (["render"], "RESULT"),
         (["export", "result", "--format", "stl"], "'stl'"),
         (["evaluate", "results"], "--truth"),
-        (["train", "nothing"], "no verb 'nothing'; choose one of stylegan2, unsup3d, supervised; see gan2shape train"),
+        (
+            ["train", "nothing"],
+            "no verb 'nothing'; choose one of stylegan2, unsup3d, supervised, probe; see",
+        ),
         (["data", "synface"], "--model PATH"),
     ],
 )

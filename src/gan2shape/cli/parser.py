@@ -12,6 +12,7 @@ from typing import Annotated, Any, Union
 
 import tyro
 
+from gan2shape.cli.coverage import Coverage
 from gan2shape.cli.data import Pack, Synface
 from gan2shape.cli.demo import Demo
 from gan2shape.cli.evaluate import Evaluate
@@ -22,6 +23,7 @@ from gan2shape.cli.reconstruct import Reconstruct, preset_of
 from gan2shape.cli.render import Render
 from gan2shape.cli.sample import Sample
 from gan2shape.cli.train_baselines import Supervised, Unsup3d
+from gan2shape.cli.train_probe import Probe
 from gan2shape.cli.train_stylegan2 import Stylegan2
 from gan2shape.errors import UserError
 
@@ -33,6 +35,7 @@ VERBS = {
     "render": Render,
     "export": Export,
     "evaluate": Evaluate,
+    "coverage": Coverage,
     "info": Info,
 }
 
@@ -40,7 +43,7 @@ GROUPS: dict[str, tuple[str, dict[str, Any]]] = {
     "data": ("Render and pack pictures with their truth", {"synface": Synface, "pack": Pack}),
     "train": (
         "Train networks on many pictures",
-        {"stylegan2": Stylegan2, "unsup3d": Unsup3d, "supervised": Supervised},
+        {"stylegan2": Stylegan2, "unsup3d": Unsup3d, "supervised": Supervised, "probe": Probe},
     ),
 }
 """Verbs of two words: the first, what it is about, and the second words."""

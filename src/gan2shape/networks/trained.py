@@ -1,4 +1,4 @@
-"""Networks that were trained on many pictures, as files: Unsup3D's four, and the supervised depth network.
+"""Networks that were trained on many pictures, as files: Unsup3D's four, the supervised depth network, and others.
 
 A file is a safetensors file in half precision. Its header says what it is, its sizes, and how it was trained, so that
 it is read without further settings.
@@ -73,14 +73,26 @@ def unsup3d_networks(sizes: NetworkSizes) -> FactorNetworks:
 def save_networks(
     file: Path, kind: str, networks: nn.Module, sizes: NetworkSizes, about: Mapping[str, Any] | None = None
 ) -> None:
-    """Write networks in half precision; ``about`` (plain JSON values) says how they were trained.
+    """Write networks in half precision; ``about`` (plain JSON values) says how they were trained. Counters stay whole.
 
     Raises:
         OutputError: the place cannot be written.
     """
     header = {"kind": kind, "sizes": asdict(sizes), "about": dict(about or {})}
-    halves = {name: tensor.half() for name, tensor in networks.state_dict().items()}
+    tensors = networks.state_dict().items()
+    halves = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in tensors}
     write_tensors(file, halves, {_HEADER: json.dumps(header, sort_keys=True)})
+
+
+def load_networks(file: Path, kind: str, build: Callable[[NetworkSizes], _Networks]) -> _Networks:
+    """The networks that ``build`` makes, with the weights of a file that `save_networks` wrote as this kind.
+
+    They are frozen, on the CPU, in float32.
+
+    Raises:
+        CheckpointError: damaged, of another kind, or with weights that do not fit.
+    """
+    return _filled(build, _read_sizes(file, kind), file)
 
 
 def load_unsup3d(file: Path) -> FactorNetworks:
@@ -89,7 +101,7 @@ def load_unsup3d(file: Path) -> FactorNetworks:
     Raises:
         CheckpointError: damaged, of another kind, or with weights that do not fit.
     """
-    return _filled(unsup3d_networks, _read_sizes(file, UNSUP3D), file)
+    return load_networks(file, UNSUP3D, unsup3d_networks)
 
 
 def load_depth_network(file: Path) -> DepthNetwork:
@@ -98,7 +110,7 @@ def load_depth_network(file: Path) -> DepthNetwork:
     Raises:
         CheckpointError: damaged, of another kind, or with weights that do not fit.
     """
-    return _filled(DepthNetwork, _read_sizes(file, SUPERVISED), file)
+    return load_networks(file, SUPERVISED, DepthNetwork)
 
 
 def read_about(file: Path) -> dict[str, Any]:
