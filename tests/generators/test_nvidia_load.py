@@ -13,7 +13,7 @@ from gan2shape.errors import CheckpointError
 from gan2shape.generators import load_generator
 from gan2shape.generators.nvidia import read_nvidia_generator
 from gan2shape.generators.stylegan3_reader import read_stylegan3
-from tests.generators import test_nvidia, test_stylegan3
+from tests.generators import test_nvidia, test_nvidia_discriminator, test_stylegan3
 from tests.io import hostile
 
 
@@ -34,7 +34,7 @@ def stored(folder: Path, tree: dict[str, SimpleNamespace]) -> Path:
 
 def test_a_snapshot_of_stylegan2(tmp_path: Path) -> None:
     state = test_nvidia.generator_tensors(classes=3)
-    discriminator = test_nvidia.discriminator_tensors(classes=3)
+    discriminator = test_nvidia_discriminator.discriminator_tensors(classes=3)
     tree = {"G_ema": test_nvidia.record(state), "D": test_nvidia.record(discriminator)}
     file = stored(tmp_path, tree)
     loaded = load_generator(file, compute_dtype=torch.float32, class_index=1)

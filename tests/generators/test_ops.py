@@ -41,6 +41,13 @@ def test_upsample_equals_zero_insertion_and_fir() -> None:
     torch.testing.assert_close(ops.upsample(x), slow.filter_each(slow.insert_zeros(x), 4 * slow.FIR, 2, 1))
 
 
+def test_downsample_equals_fir_and_every_second_sample() -> None:
+    for height, width in ((4, 6), (7, 5)):
+        x = _normal(2, 3, height, width)
+        expected = slow.filter_each(x, slow.FIR, 1, 1)[:, :, ::2, ::2]
+        torch.testing.assert_close(ops.downsample(x), expected)
+
+
 def test_upsample_keeps_a_constant_away_from_the_border() -> None:
     assert torch.allclose(ops.upsample(torch.ones(1, 1, 6, 6))[..., 2:-2, 2:-2], torch.ones(()))
 

@@ -78,3 +78,12 @@ def test_a_discriminator_of_another_size(tmp_path: Path) -> None:
     save_generator(tmp_path / "x.safetensors", _networks().generator, other)
     with pytest.raises(InputError, match="expected a discriminator for 16 px; got 8 px"):
         read_networks(tmp_path / "x.safetensors")
+
+
+def test_an_architecture_that_cannot_be_trained(tmp_path: Path) -> None:
+    networks = _networks()
+    channels = dict(networks.generator.config.channels)
+    other = StyleGAN2Discriminator(DiscriminatorConfig(16, channels, sees_every_size=True))
+    save_generator(tmp_path / "x.safetensors", networks.generator, other)
+    with pytest.raises(InputError, match="no others can be trained"):
+        read_networks(tmp_path / "x.safetensors")

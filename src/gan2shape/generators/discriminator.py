@@ -1,4 +1,4 @@
-"""StyleGAN2's residual discriminator (Karras et al., CVPR 2020) and the block features that pictures are compared in.
+"""StyleGAN2's discriminator (Karras et al., CVPR 2020) and the block features that pictures are compared in.
 
 Parameters carry the names of the common PyTorch checkpoint layout. The convolutional part works on any picture size;
 only the score needs the resolution that the discriminator was trained at.
@@ -23,10 +23,11 @@ from gan2shape.generators.ops import (
     conv_down,
     conv_down_separate,
     depthwise_blur,
+    downsample,
     fuse_blur,
     per_channel,
 )
-from gan2shape.generators.stylegan2 import ChannelBias
+from gan2shape.generators.stylegan2_layers import ChannelBias
 
 FEATURE_BLOCKS = 4
 """Blocks whose outputs form the feature pyramid (Pan et al., 2020)."""
@@ -42,6 +43,8 @@ class DiscriminatorConfig:
     """Side of the pictures that it scores, in pixels: a power of two from 8 to 1024."""
     channels: Mapping[int, int]
     """Count of channels at every resolution 4, 8, ... up to `resolution`."""
+    sees_every_size: bool = False
+    """Whether the shrunk picture is added after every block: the "skip" architecture of NVIDIA's programs."""
 
     @property
     def resolutions(self) -> tuple[int, ...]:
@@ -120,6 +123,8 @@ class StyleGAN2Discriminator(nn.Module):
             ResidualBlock(channels[side], channels[side // 2]) for side in reversed(config.resolutions) if side > 4
         ]
         self.convs = nn.Sequential(ConvLayer(3, channels[config.resolution], 1), *blocks)
+        smaller = [side for side in reversed(config.resolutions[:-1]) if config.sees_every_size]
+        self.from_rgbs = nn.ModuleList(ConvLayer(3, channels[side], 1) for side in smaller)
         self.final_conv = ConvLayer(channels[4] + 1, channels[4], 3)
         self.final_linear = nn.Sequential(
             EqualLinear(channels[4] * 16, channels[4], activated=True), EqualLinear(channels[4], 1)
@@ -133,12 +138,12 @@ class StyleGAN2Discriminator(nn.Module):
         side = self.config.resolution
         if images.ndim != 4 or images.shape[1:] != (3, side, side):
             raise ValueError(f"images must be (B, 3, {side}, {side}); got {tuple(images.shape)}")
-        x = self.final_conv(append_deviation(self.convs(images)))
-        return self.final_linear(x.flatten(1))
+        _, x = _walk(self.convs, self.from_rgbs, images, len(self.convs) - 1)
+        return self.final_linear(self.final_conv(append_deviation(x)).flatten(1))
 
     def block_features(self, images: Tensor, count: int = FEATURE_BLOCKS) -> list[Tensor]:
         """Signed pictures (B, 3, H, W) of any size to the outputs (B, C, h, w) of the first `count` residual blocks."""
-        return _collect(self.convs, images, count)
+        return _walk(self.convs, self.from_rgbs, images, count)[0]
 
     def frozen_features(self, dtype: torch.dtype = torch.float32, count: int = FEATURE_BLOCKS) -> FrozenFeatures:
         """`block_features` with fused kernels and without trainable parameters, computing in `dtype`."""
@@ -169,6 +174,8 @@ class FrozenFeatures(nn.Module):
         assert isinstance(first, ConvLayer)
         frozen = [_FrozenBlock(block, dtype) for block in blocks[:count] if isinstance(block, ResidualBlock)]
         self.convs = nn.Sequential(_FrozenConv(first, dtype, ACTIVATION_GAIN), *frozen)
+        from_rgbs = [layer for layer in source.from_rgbs[: len(frozen)] if isinstance(layer, ConvLayer)]
+        self.from_rgbs = nn.ModuleList(_FrozenConv(layer, dtype, ACTIVATION_GAIN) for layer in from_rgbs)
         self.dtype = dtype
         self.eval().requires_grad_(False)
 
@@ -176,7 +183,8 @@ class FrozenFeatures(nn.Module):
         """Signed pictures (B, 3, H, W) of any size to float32 (float64 for float64) maps (B, C, h, w), finest first."""
         x = images.to(self.dtype).contiguous(memory_format=torch.channels_last)
         half = self.dtype in (torch.bfloat16, torch.float16)
-        return [feature.float() if half else feature for feature in _collect(self.convs, x, len(self.convs) - 1)]
+        features, _ = _walk(self.convs, self.from_rgbs, x, len(self.convs) - 1)
+        return [feature.float() if half else feature for feature in features]
 
 
 class _FrozenConv(nn.Module):
@@ -223,13 +231,19 @@ class _FrozenBlock(nn.Module):
         return self.conv2(self.conv1(x)) + self.skip(x)
 
 
-def _collect(convs: nn.Sequential, images: Tensor, count: int) -> list[Tensor]:
-    """Outputs of the blocks 1 to `count` of a sequence whose entry 0 is the from-RGB convolution."""
+def _walk(convs: nn.Sequential, from_rgbs: nn.ModuleList, images: Tensor, count: int) -> tuple[list[Tensor], Tensor]:
+    """Outputs of the blocks 1 to `count` of a sequence whose entry 0 is the from-RGB convolution, and what goes on.
+
+    With from-RGB convolutions for the smaller sizes, the shrunk picture is added to what goes on after every block.
+    """
     if images.ndim != 4 or images.shape[1] != 3:
         raise ValueError(f"images must be (B, 3, H, W); got {tuple(images.shape)}")
     x = convs[0](images)
     features = []
-    for block in list(convs)[1 : count + 1]:
+    for index, block in enumerate(list(convs)[1 : count + 1]):
         x = block(x)
         features.append(x)
-    return features
+        if len(from_rgbs):
+            images = downsample(images)
+            x = x + from_rgbs[index](images)
+    return features, x

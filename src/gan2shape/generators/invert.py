@@ -1,8 +1,9 @@
 """Find the latent whose picture is closest to a given one, by optimisation.
 
-Many random latents are scored; the best few and the mean start together as one batch, and the worse ones are given up
-on the way. Pictures are compared by their mean absolute difference and that of their discriminator features. The scale
-of a step is the spread of the generator's own latents, so that no constant depends on a particular GAN.
+Many random latents are scored; the best few, the mean and whatever an encoder proposes start together as one batch, and
+the worse ones are given up on the way. Pictures are compared by their mean absolute difference and that of their
+discriminator features. The scale of a step is the spread of the generator's own latents, so that no constant depends on
+a particular GAN. Then, by choice, every layer gets a latent of its own ("w+", Abdal et al., ICCV 2019).
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from gan2shape.generators.load import LoadedGenerator
 _CHUNK = 32
 
 
+
+
 @dataclass(frozen=True)
 class InvertConfig:
-    """How a picture is inverted to one latent w (not to one per layer)."""
+    """How a picture is inverted: to one latent w, and then, if `rows_steps` says so, to one latent per layer (w+)."""
 
     samples: int = 256
     """Count of random latents that are scored as possible starts."""
@@ -39,16 +42,33 @@ class InvertConfig:
     """Weight of the feature difference beside the mean absolute difference."""
     truncation: float = 0.7
     """Truncation of the samples that are scored."""
+    jitter: float = 0.0
+    """Noise on the latents while their picture is judged, in standard deviations of the generator's latents; it falls to
+    zero over the first three quarters of the steps (Karras et al., CVPR 2020, appendix D)."""
+    rows_steps: int = 0
+    """Further steps in which every layer has a latent of its own (w+); 0 keeps one latent for all layers."""
+    row_weight: float = 0.01
+    """Weight of the layers' mean squared distance from the one latent they came from, in variances of the latents."""
+    patience: int = 0
+    """Steps without a gain of a thousandth after which the learning rate falls at once, or, where it falls already, the
+    run ends; 0 never stops early."""
 
     def __post_init__(self) -> None:
+        if min(self.rows_steps, self.patience, self.jitter, self.row_weight) < 0:
+            raise ValueError("rows_steps, patience, jitter and row_weight must not be negative")
         if self.restarts < 1 or self.samples < 1:
             raise ValueError(f"samples and restarts must be positive; got {self.samples} and {self.restarts}")
-        if min(self.survey_steps, self.narrow_steps, self.final_steps) < 0 or self.steps < 1:
+        if min(self.survey_steps, self.narrow_steps, self.final_steps) < 0 or self.shared_steps < 1:
             raise ValueError("the counts of steps must not be negative, and one must be positive")
 
     @property
     def steps(self) -> int:
-        """Count of all steps."""
+        """Count of all steps, those with a latent per layer among them."""
+        return self.shared_steps + self.rows_steps
+
+    @property
+    def shared_steps(self) -> int:
+        """Count of the steps with one latent for all layers."""
         return self.survey_steps + self.narrow_steps + self.final_steps
 
 
@@ -57,35 +77,43 @@ class Inversion:
     """A latent for a picture, and how well it fits."""
 
     latent: Tensor
-    """The latent (1, latent_dim)."""
+    """The latent (1, latent_dim), or (1, num_ws, latent_dim) where every layer has one of its own."""
     image: Tensor
     """The generator's picture (1, 3, R, R), signed, clamped to [-1, 1]."""
     psnr: float
     """Peak signal-to-noise ratio of that picture in dB."""
     loss: float
-    """The loss that was minimised, at the latent."""
+    """The loss that was minimised, at the latent, without its term on the layers."""
+    feature_distance: float | None
+    """Sum over the feature maps of their mean absolute differences; None for a generator without features."""
 
 
 @dataclass(frozen=True, eq=False)
-class _Search:
-    """The state of Adam for a batch of latents (B, latent_dim), and the best latent of each so far, losses (B,)."""
+class _Judge:
+    """What latents are judged by."""
 
-    latents: Tensor
-    mean: Tensor
-    square: Tensor
-    best: Tensor
-    losses: Tensor
+    loaded: LoadedGenerator
+    image: Tensor
+    features: Sequence[Tensor]
+    weight: float
 
-    def seen(self, losses: Tensor) -> _Search:
-        """The search after its latents turned out to have `losses` (B,); one that is not a number is never better."""
-        better = losses < self.losses
-        best = torch.where(better[:, None], self.latents, self.best)
-        return replace(self, best=best, losses=torch.where(better, losses, self.losses))
+    @staticmethod
+    @torch.no_grad()
+    def of(loaded: LoadedGenerator, image: Tensor, weight: float) -> _Judge:
+        """Losses against `image`."""
+        return _Judge(loaded, image, [] if loaded.features is None else loaded.features(image), weight)
 
-    def narrowed(self, count: int) -> _Search:
-        """The `count` members of the lowest losses."""
-        chosen = self.losses.argsort()[:count]
-        return _Search(*(getattr(self, part.name)[chosen] for part in fields(self)))
+    def __call__(self, latents: Tensor) -> Tensor:
+        """Latents (B, ...) to losses (B,)."""
+        pictures = self.loaded.generator.synthesize(latents)
+        total = (pictures - self.image).abs().mean((1, 2, 3))
+        return total if self.loaded.features is None else total + self.weight * self.feature_distances(pictures)
+
+    def feature_distances(self, pictures: Tensor) -> Tensor:
+        """Pictures (B, 3, R, R) to the distances (B,) of their features."""
+        assert self.loaded.features is not None
+        pairs = zip(self.loaded.features(pictures), self.features, strict=True)
+        return torch.stack([(ours - theirs).abs().mean((1, 2, 3)) for ours, theirs in pairs]).sum(0)
 
 
 def invert(
@@ -94,103 +122,102 @@ def invert(
     *,
     rng: torch.Generator,
     config: InvertConfig | None = None,
+    start_latents: Tensor | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Inversion:
-    """Find a latent w whose picture is close to `image`.
+    """Find a latent whose picture is close to `image`.
 
     Args:
         loaded: a generator with a prior to draw latents from; its features are used where it has them.
         image: signed picture (1, 3, R, R) at the generator's resolution R.
         rng: draws the starts; the same seed gives the same result on a machine.
         config: counts of samples, restarts and steps.
+        start_latents: (K, latent_dim), starts beside the mean and the best samples, as an encoder proposes them.
         on_progress: called with the count of steps done and of all steps, after each.
 
     Raises:
-        ValueError: the picture has another shape, or holds numbers that are not finite.
+        ValueError: the picture or the starts have another shape or hold numbers that are not finite, or a latent per
+            layer is asked of a generator that has no layers to tell apart.
     """
     config = InvertConfig() if config is None else config
-    side = loaded.generator.resolution
-    if tuple(image.shape) != (1, 3, side, side):
-        raise ValueError(f"image must be (1, 3, {side}, {side}); got {tuple(image.shape)}")
-    if not bool(torch.isfinite(image).all()):
-        raise ValueError("image holds NaN or infinite numbers")
-    objective = _objective(loaded, image, config.feature_weight)
-    search, scale = _start(loaded, objective, config, rng)
-    keep = (config.restarts, (config.restarts + 1) // 2, 1)
-    done = 0
-    for steps, count in zip((config.survey_steps, config.narrow_steps, config.final_steps), keep, strict=True):
+    _check(loaded, image, start_latents, config)
+    judge = _Judge.of(loaded, image, config.feature_weight)
+    watch = Watch(config, on_progress)
+    search, scale = _start(loaded, judge, config, start_latents, rng)
+    members = len(search.losses)
+    for steps, count in ((config.survey_steps, members), (config.narrow_steps, (members + 1) // 2)):
         search = search.narrowed(count)
         for _ in range(steps):
-            rate = scale * config.learning_rate * _ramp(done / config.steps)
-            search = _step(search, objective, rate, done + 1)
-            done += 1
-            if on_progress is not None:
-                on_progress(done, config.steps)
-    return _finish(loaded, objective, search, image)
+            progress = watch.done / config.shared_steps
+            noise = jitter(search.latents, config.jitter * scale, progress, rng)
+            rate = scale * config.learning_rate * ramp(progress)
+            search = step_of_adam(search, judge, rate, watch.done + 1, noise)
+            watch.tell(watch.done + 1)
+    run = Run(judge, scale, config, watch, rng)
+    search = descend(search.narrowed(1), run, config.survey_steps + config.narrow_steps, config.shared_steps)
+    if config.rows_steps:
+        rows = search.best[:, None].expand(-1, getattr(loaded.generator, "num_ws", 1), -1).contiguous()
+        pull = _Pull(judge, rows, config.row_weight / float(scale.square()))
+        search = Search.at(rows, search.losses)
+        search = descend(search, replace(run, judge=pull), 0, config.rows_steps)
+    return _finish(judge, search)
 
 
-def _objective(loaded: LoadedGenerator, image: Tensor, weight: float) -> Callable[[Tensor], Tensor]:
-    """Latents (B, latent_dim) to losses (B,)."""
-    features = loaded.features
-    with torch.no_grad():
-        target: Sequence[Tensor] = [] if features is None else features(image)
+@dataclass(frozen=True, eq=False)
+class _Pull:
+    """A loss that holds the latents of the layers near the one they came from."""
 
-    def loss(latents: Tensor) -> Tensor:
-        pictures = loaded.generator.synthesize(latents)
-        total = (pictures - image).abs().mean((1, 2, 3))
-        if features is not None:
-            for ours, theirs in zip(features(pictures), target, strict=True):
-                total = total + weight * (ours - theirs).abs().mean((1, 2, 3))
-        return total
+    judge: _Judge
+    origin: Tensor
+    weight: float
 
-    return loss
+    def __call__(self, latents: Tensor) -> Tensor:
+        """Latents (B, num_ws, latent_dim) to losses (B,)."""
+        return self.judge(latents) + self.weight * (latents - self.origin).square().mean((1, 2))
+
+
+def _check(loaded: LoadedGenerator, image: Tensor, start_latents: Tensor | None, config: InvertConfig) -> None:
+    side, width = loaded.generator.resolution, loaded.generator.latent_dim
+    if tuple(image.shape) != (1, 3, side, side):
+        raise ValueError(f"image must be (1, 3, {side}, {side}); got {tuple(image.shape)}")
+    if start_latents is not None and (start_latents.ndim != 2 or start_latents.shape[1] != width):
+        raise ValueError(f"start_latents must be (K, {width}); got {tuple(start_latents.shape)}")
+    for name, tensor in (("image", image), ("start_latents", start_latents)):
+        if tensor is not None and not bool(torch.isfinite(tensor).all()):
+            raise ValueError(f"{name} holds NaN or infinite numbers")
+    if config.rows_steps and not hasattr(loaded.generator, "num_ws"):
+        raise ValueError(f"the generator {loaded.name} has no layers to tell apart: only one latent for all of them")
 
 
 @torch.no_grad()
 def _start(
-    loaded: LoadedGenerator, objective: Callable[[Tensor], Tensor], config: InvertConfig, rng: torch.Generator
-) -> tuple[_Search, Tensor]:
-    """The mean and the best of the random latents, and the standard deviation of latents (a scalar)."""
+    loaded: LoadedGenerator, judge: _Judge, config: InvertConfig, proposed: Tensor | None, rng: torch.Generator
+) -> tuple[Search, Tensor]:
+    """The proposals, the best of the random latents and the mean; and the standard deviation of latents (a scalar)."""
     samples = loaded.sample_latents(config.samples, rng=rng)
     scale = (samples - loaded.w_mean).square().mean().sqrt()
     candidates = loaded.w_mean + config.truncation * (samples - loaded.w_mean)
-    scores = torch.cat([objective(chunk) for chunk in candidates.split(_CHUNK)])
-    best = candidates[scores.argsort()[: config.restarts - 1]]
-    latents = torch.cat([best, loaded.w_mean[None]])
-    nothing = torch.zeros_like(latents)
-    return _Search(latents, nothing, nothing, latents, objective(latents)), scale
-
-
-def _step(search: _Search, objective: Callable[[Tensor], Tensor], rate: Tensor, step: int) -> _Search:
-    """One step of Adam (Kingma and Ba, 2015), written out because its batch shrinks on the way."""
-    beta1, beta2 = 0.9, 0.999
-    latents = search.latents.detach().requires_grad_()
-    losses = objective(latents)
-    (gradient,) = torch.autograd.grad(losses.sum(), latents)
-    mean = beta1 * search.mean + (1 - beta1) * gradient
-    square = beta2 * search.square + (1 - beta2) * gradient.square()
-    spread = (square / (1 - beta2**step)).sqrt() + torch.finfo(square.dtype).tiny
-    moved = latents.detach() - rate * (mean / (1 - beta1**step)) / spread
-    return replace(search.seen(losses.detach()), latents=moved, mean=mean, square=square)
-
-
-def _ramp(progress: float) -> float:
-    """Learning rate over the run, `progress` in [0, 1): up over the first 5 %, down to zero over the second half."""
-    up = min(1.0, progress / 0.05 + 0.02)
-    down = 0.5 - 0.5 * math.cos(math.pi * min(1.0, (1.0 - progress) / 0.5))
-    return up * down
+    scores = torch.cat([judge(chunk) for chunk in candidates.split(_CHUNK)])
+    known = loaded.w_mean.new_zeros(0, candidates.shape[1]) if proposed is None else proposed.to(candidates)
+    best = candidates[scores.argsort()[: max(0, config.restarts - 1 - len(known))]]
+    latents = torch.cat([known, best, loaded.w_mean[None]])
+    return Search.at(latents, judge(latents)), scale
 
 
 @torch.no_grad()
-def _finish(
-    loaded: LoadedGenerator, objective: Callable[[Tensor], Tensor], search: _Search, image: Tensor
-) -> Inversion:
-    best = search.seen(objective(search.latents)).narrowed(1)
-    picture = loaded.generator.synthesize(best.best).clamp(-1.0, 1.0)
-    return Inversion(latent=best.best, image=picture, psnr=_psnr(picture, image), loss=float(best.losses))
+def _finish(judge: _Judge, search: Search) -> Inversion:
+    picture = judge.loaded.generator.synthesize(search.best).clamp(-1.0, 1.0)
+    distance = None if judge.loaded.features is None else float(judge.feature_distances(picture))
+    return Inversion(
+        latent=search.best,
+        image=picture,
+        psnr=signed_psnr(picture, judge.image),
+        loss=float(judge(search.best)),
+        feature_distance=distance,
+    )
 
 
-def _psnr(picture: Tensor, image: Tensor) -> float:
-    """Of signed pictures, whose range is 2."""
+def signed_psnr(picture: Tensor, image: Tensor) -> float:
+    """Peak signal-to-noise ratio in dB of signed pictures, whose range is 2."""
     error = (picture - image).square().mean().clamp_min(torch.finfo(picture.dtype).tiny)
     return float(10.0 * torch.log10(4.0 / error))

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from gan2shape.errors import CheckpointError
 from gan2shape.generators.discriminator import StyleGAN2Discriminator
-from gan2shape.generators.nvidia import discriminator_state, generator_state, latent_average, snapshot_networks
+from gan2shape.generators.nvidia import generator_state, latent_average, snapshot_networks
+from gan2shape.generators.nvidia_discriminator import discriminator_state
 from gan2shape.generators.nvidia_records import NvidiaNetwork
 from gan2shape.generators.offsets import MappingTailOffset
 from gan2shape.generators.protocol import FeatureExtractor, Generator, LatentOffset

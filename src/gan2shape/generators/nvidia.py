@@ -1,15 +1,14 @@
-"""StyleGAN2 as NVIDIA's PyTorch programs store it (stylegan2-ada-pytorch, stylegan3), in the common layout's names.
+"""StyleGAN2's generator as NVIDIA's programs store it (stylegan2-ada-pytorch, stylegan3), in the common layout's names.
 
 The arithmetic is that of the common layout: the same run-time scales, FIR filter and kernel orientation (convolution
 where a layer up-samples, correlation elsewhere). What differs is folded into the weights, exactly:
 
-- one class of a conditional network becomes part of the first mapping layer's bias, and of the discriminator's last;
-- an "orig" generator has no to-RGB layers but the last: the others are zero;
-- an "orig" discriminator has no shortcuts: they are zero, and the block's factor 1/sqrt(2) is undone.
+- one class of a conditional network becomes part of the first mapping layer's bias;
+- "orig" and "resnet" generators have no to-RGB layers but the last: the others are zero;
+- the shortcuts of a "resnet" generator are named ``skips.0.weight`` and so on, which the common layout does not have.
 
 The clamp of activations (``conv_clamp``, 256 as a rule), which keeps training in float16 from overflowing, is left
-out: it would change a picture only where an activation exceeds it. Deviations of a minibatch are taken over groups of
-four samples, whatever a training's ``mbstd_group_size`` was; that concerns the score and no feature.
+out: it would change a picture only where an activation exceeds it. Discriminators: `nvidia_discriminator`.
 """
 
 from __future__ import annotations
@@ -21,11 +20,10 @@ import torch
 from torch import Tensor
 
 from gan2shape.errors import CheckpointError
-from gan2shape.generators.discriminator import StyleGAN2Discriminator
 from gan2shape.generators.mapping import MAPPING_LR_MUL
 from gan2shape.generators.nvidia_records import NvidiaNetwork, Source, network_of
-from gan2shape.generators.ops import activate, fir_kernel, pixel_norm
-from gan2shape.generators.rosinality import read_discriminator, read_generator
+from gan2shape.generators.ops import fir_kernel, pixel_norm
+from gan2shape.generators.rosinality import read_generator
 from gan2shape.generators.stylegan2 import StyleGAN2Generator
 
 State = dict[str, Tensor]
@@ -45,11 +43,6 @@ def read_nvidia_generator(node: object, class_index: int | None = None) -> Style
             do not fit, or `class_index` does not suit it.
     """
     return read_generator(generator_state(network_of(node), class_index))
-
-
-def read_nvidia_discriminator(node: object, class_index: int | None = None) -> StyleGAN2Discriminator:
-    """The discriminator of a record or state dict with NVIDIA's names, in float32; arguments and errors as above."""
-    return read_discriminator(discriminator_state(network_of(node), class_index))
 
 
 def snapshot_networks(tree: object) -> dict[str, NvidiaNetwork]:
@@ -81,12 +74,10 @@ def generator_state(network: NvidiaNetwork, class_index: int | None = None) -> S
     """A generator's tensors under the common layout's names; arguments and errors as `read_nvidia_generator`."""
     source = Source(network, "generator")
     source.left.pop("mapping.w_avg", None)
-    sides = _sides(source, "synthesis.b{}.conv1.weight", 4)
+    sides = block_sides(source, "synthesis.b{}.conv1.weight", 4)
     if len(sides) < 2:
         raise CheckpointError("this is no StyleGAN2 generator: it needs synthesis.b4.conv1.weight and b8.conv1.weight")
-    if any(f"synthesis.b{side}.skip.weight" in source for side in sides):
-        raise CheckpointError("the generator has the 'resnet' architecture; only 'skip' and 'orig' ones can be read")
-    _check_layers(source)
+    check_layers(source)
     state = _mapping_state(source, class_index)
     state["input.input"] = source.take("synthesis.b4.const", 3)[None]
     for level, side in enumerate(sides):
@@ -96,43 +87,12 @@ def generator_state(network: NvidiaNetwork, class_index: int | None = None) -> S
             _styled(source, f"{block}.conv1", f"convs.{first + 1}", state, noise=first + 2)
         else:
             _styled(source, f"{block}.conv1", "conv1", state, noise=0)
+        if f"{block}.skip.weight" in source:
+            state[f"skips.{level - 1}.weight"] = source.take(f"{block}.skip.weight", 4)
         channels = state[f"convs.{first + 1}.conv.weight" if level else "conv1.conv.weight"].shape[1]
         _to_rgb(source, f"{block}.torgb", f"to_rgbs.{level - 1}" if level else "to_rgb1", state, channels)
     if f"synthesis.b{sides[-1]}.torgb.weight" not in network.tensors:
         raise CheckpointError(f"the generator lacks the tensor synthesis.b{sides[-1]}.torgb.weight")
-    source.finish()
-    return state
-
-
-def discriminator_state(network: NvidiaNetwork, class_index: int | None = None) -> State:
-    """A discriminator's tensors under the common layout's names; arguments and errors as above."""
-    source = Source(network, "discriminator")
-    sides = _sides(source, "b{}.conv0.weight", 8)
-    if not sides:
-        raise CheckpointError("this is no StyleGAN2 discriminator: it needs the tensor b8.conv0.weight")
-    if "b4.fromrgb.weight" in source:
-        raise CheckpointError("the discriminator has the 'skip' architecture; only 'resnet' and 'orig' can be read")
-    _check_layers(source)
-    state: State = {}
-    _conv(source, f"b{sides[-1]}.fromrgb", "convs.0.0", "convs.0.1", state)
-    if state["convs.0.0.weight"].shape[1] != 3:
-        raise CheckpointError(f"the discriminator scores {state['convs.0.0.weight'].shape[1]} channels instead of RGB")
-    for index, side in enumerate(reversed(sides), start=1):
-        block, target = f"b{side}", f"convs.{index}"
-        _conv(source, f"{block}.conv0", f"{target}.conv1.0", f"{target}.conv1.1", state)
-        _conv(source, f"{block}.conv1", f"{target}.conv2.1", f"{target}.conv2.2", state)
-        if f"{block}.skip.weight" in source:
-            state[f"{target}.skip.1.weight"] = source.take(f"{block}.skip.weight", 4)
-        else:
-            outputs, inputs = state[f"{target}.conv2.1.weight"].shape[:2]
-            state[f"{target}.skip.1.weight"] = torch.zeros(outputs, inputs, 1, 1)
-            for name in (f"{target}.conv2.1.weight", f"{target}.conv2.2.bias"):
-                state[name] = state[name] * math.sqrt(2.0)
-    _conv(source, "b4.conv", "final_conv.0", "final_conv.1", state)
-    for layer, target in (("b4.fc", "final_linear.0"), ("b4.out", "final_linear.1")):
-        state[f"{target}.weight"] = source.take(f"{layer}.weight", 2)
-        state[f"{target}.bias"] = source.take(f"{layer}.bias", 1)
-    _fold_class_of_score(source, class_index, state)
     source.finish()
     return state
 
@@ -149,7 +109,7 @@ def mapping_layers(source: Source, class_index: int | None) -> list[tuple[Tensor
     Raises:
         CheckpointError: a layer is missing or does not fit, or `class_index` does not suit the network.
     """
-    condition = _condition(source, class_index)
+    condition = class_condition(source, class_index)
     layers: list[tuple[Tensor, Tensor]] = []
     while (name := f"mapping.fc{len(layers)}") and f"{name}.weight" in source:
         factor = source.network.setting(f"{name}.bias_gain", MAPPING_LR_MUL) / MAPPING_LR_MUL
@@ -165,8 +125,12 @@ def mapping_layers(source: Source, class_index: int | None) -> list[tuple[Tensor
     return layers
 
 
-def _condition(source: Source, class_index: int | None) -> Tensor | None:
-    """The normalised embedding of a class, None for an unconditional network."""
+def class_condition(source: Source, class_index: int | None) -> Tensor | None:
+    """The normalised embedding of a class (width,), None for an unconditional network.
+
+    Raises:
+        CheckpointError: `class_index` does not suit the network, or its tensors do not fit.
+    """
     if "mapping.embed.weight" not in source:
         if class_index is not None:
             raise CheckpointError(f"the {source.what} knows no classes; leave out the class {class_index}")
@@ -191,26 +155,8 @@ def _mapping_state(source: Source, class_index: int | None) -> State:
     return state
 
 
-def _fold_class_of_score(source: Source, class_index: int | None, state: State) -> None:
-    """One score from as many as the class embedding has numbers."""
-    if "mapping.embed.weight" not in source:
-        _condition(source, class_index)
-        return
-    embedded = _condition(source, class_index)
-    assert embedded is not None
-    for weight, bias in mapping_layers(source, None):
-        if weight.shape != (len(bias), len(embedded)):
-            raise CheckpointError("the discriminator's mapping layers do not fit together")
-        scale = MAPPING_LR_MUL / math.sqrt(len(embedded))
-        embedded = activate((weight @ embedded) * scale + bias * MAPPING_LR_MUL)
-    for name in ("final_linear.1.weight", "final_linear.1.bias"):
-        if len(state[name]) != len(embedded):
-            raise CheckpointError(f"the discriminator's tensor b4.out must have {len(embedded)} rows")
-        folded = (embedded @ state[name]) / math.sqrt(len(embedded))
-        state[name] = folded.reshape(1, *state[name].shape[1:])
-
-
-def _sides(source: Source, pattern: str, first: int) -> list[int]:
+def block_sides(source: Source, pattern: str, first: int) -> list[int]:
+    """The sides `first`, twice that, and so on, for which the tensors that the pattern names are there."""
     sides = []
     side = first
     while pattern.format(side) in source:
@@ -219,8 +165,12 @@ def _sides(source: Source, pattern: str, first: int) -> list[int]:
     return sides
 
 
-def _check_layers(source: Source) -> None:
-    """Refuse filters and activations that our layers do not have, and forget the filters."""
+def check_layers(source: Source) -> None:
+    """Forget the filters, after a look whether they and the activations are those of our layers.
+
+    Raises:
+        CheckpointError: they are others.
+    """
     expected = fir_kernel(torch.ones(()))
     for name in [name for name in source.left if name.rpartition(".")[2] == _FILTER]:
         kernel = source.left.pop(name)
@@ -259,8 +209,3 @@ def _to_rgb(source: Source, layer: str, target: str, state: State, inputs: int) 
     state[f"{target}.conv.modulation.weight"] = torch.zeros(inputs, w_dim)
     state[f"{target}.conv.modulation.bias"] = torch.zeros(inputs)
     state[f"{target}.bias"] = torch.zeros(1, 3, 1, 1)
-
-
-def _conv(source: Source, layer: str, weight: str, bias: str, state: State) -> None:
-    state[f"{weight}.weight"] = source.take(f"{layer}.weight", 4)
-    state[f"{bias}.bias"] = source.take(f"{layer}.bias", 1)

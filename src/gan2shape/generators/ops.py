@@ -97,6 +97,12 @@ def upsample(x: Tensor) -> Tensor:
     )
 
 
+def downsample(x: Tensor) -> Tensor:
+    """Picture (B, C, H, W) to (B, C, H // 2, W // 2): the FIR with padding 1, then every second sample."""
+    y = F.conv2d(x.reshape(-1, 1, *x.shape[2:]), fir_kernel(x)[None, None], stride=2, padding=1)
+    return y.view(*x.shape[:2], *y.shape[2:])
+
+
 def filter_power(weight: Tensor) -> Tensor:
     """Sum of squares of every filter (O, I, k, k) over its window: (O, I), what demodulation needs of the weights."""
     return weight.square().sum((2, 3))

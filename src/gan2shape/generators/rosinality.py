@@ -70,6 +70,7 @@ def generator_config(state: Mapping[str, Tensor]) -> StyleGAN2Config:
             z_dim=_shape(state, "style.1.weight", 2)[1],
             w_dim=_shape(state, f"style.{mapping}.weight", 2)[0],
             mapping_layers=mapping,
+            residual="skips.0.weight" in state,
         )
     except ValueError as error:
         raise CheckpointError(f"the generator's sizes do not fit together: {error}") from error
@@ -88,7 +89,8 @@ def discriminator_config(state: Mapping[str, Tensor]) -> DiscriminatorConfig:
     channels = {resolution: _shape(state, "convs.0.0.weight", 4)[0]}
     for block in range(1, blocks + 1):
         channels[resolution // 2**block] = _shape(state, f"convs.{block}.conv2.1.weight", 4)[0]
-    return DiscriminatorConfig(resolution=resolution, channels=channels)
+    sees_every_size = "from_rgbs.0.0.weight" in state
+    return DiscriminatorConfig(resolution=resolution, channels=channels, sees_every_size=sees_every_size)
 
 
 def _clean(state: Mapping[str, Tensor], what: str) -> dict[str, Tensor]:

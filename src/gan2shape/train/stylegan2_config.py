@@ -151,6 +151,8 @@ def read_networks(path: str | os.PathLike[str], *, seed: int = 0) -> Networks:
         discriminator = read_discriminator(parts["d"]) if parts["d"] else _fresh_discriminator(generator, seed)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
+    if generator.config.residual or discriminator.config.sees_every_size:
+        raise InputError(f"{path}: expected a 'skip' generator and a 'resnet' discriminator; no others can be trained")
     if discriminator.config.resolution != generator.resolution:
         raise InputError(
             f"{path}: expected a discriminator for {generator.resolution} px; got {discriminator.config.resolution} px"

@@ -29,7 +29,8 @@ from gan2shape.generators.ops import (
     per_channel,
     upsample,
 )
-from gan2shape.generators.stylegan2 import StyledLayer, StyleGAN2Generator, ToRGB
+from gan2shape.generators.stylegan2 import StyleGAN2Generator
+from gan2shape.generators.stylegan2_layers import StyledLayer, ToRGB
 
 _RESIDUAL_SCALE = 0.5**0.5
 
