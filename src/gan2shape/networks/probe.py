@@ -60,7 +60,8 @@ class Probe(nn.Module):
     def features(self, image: Tensor) -> Tensor:
         """Signed pictures (B, 3, S, S) → features (B, code_size)."""
         check_size(image, self.image_size)
-        return self.code(self.convs(image).flatten(1))
+        channels_last = image.contiguous(memory_format=torch.channels_last)  # A third faster on CPUs.
+        return self.code(self.convs(channels_last).flatten(1))
 
     def forward(self, image: Tensor) -> Tensor:
         """Signed pictures (B, 3, S, S) → numbers and looks (B, 8 + 176) as deviations from ``mean`` in ``spread``."""

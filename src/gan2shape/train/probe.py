@@ -20,7 +20,7 @@ from gan2shape.networks.probe import COLOUR_SIDE, NUMBERS, PROBE, SHAPE_SIDE, Pr
 from gan2shape.networks.trained import NetworkSizes, save_networks
 from gan2shape.train.pictures import Pictures
 from gan2shape.train.run import iteration_rng
-from gan2shape.train.settings import TrainSettings, batch_of, descend, new_adam, seeded
+from gan2shape.train.settings import TrainSettings, batch_of, descend, low_precision, new_adam, seeded
 
 BASE_WIDTH, FEATURES = 24, 64
 """Channels after the first convolution, and features, at width 1: 0.5 MB of weights in half precision."""
@@ -110,7 +110,9 @@ class ProbeTask:
 
     def losses(self, image: Tensor, wanted: Tensor) -> dict[str, Tensor]:
         """Mean squared error, in units of the spread, of numbers and looks (B, 8 + 176), and their sum ``total``."""
-        error = self.network(image) - (wanted - self.network.mean) / self.network.spread
+        with low_precision(self.device, self.settings.bfloat16):
+            guess = self.network(image)
+        error = guess.float() - (wanted - self.network.mean) / self.network.spread
         numbers, looks = (
             part.square().mean() for part in error.split((len(NUMBERS), error.shape[1] - len(NUMBERS)), 1)
         )
