@@ -5,11 +5,16 @@ Inside the package images are RGB, (B, 3, H, W), float32 in [-1, 1]. Row 0 is th
 
 from __future__ import annotations
 
+import contextlib
 import io
+import math
 import struct
 import warnings
 import zlib
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +23,7 @@ from torch import Tensor
 
 from gan2shape.errors import InputError
 from gan2shape.io.files import write_bytes
+from gan2shape.io.framing import Frame, cut
 
 # Formats whose readers are part of every Pillow. EPS and the like start other programs and stay out.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -25,31 +31,37 @@ MIN_SIDE_PX = 8
 # 100 million pixels decode to at most 400 MB; a small file that unpacks to more is refused before it is unpacked.
 MAX_PIXELS = 100_000_000
 
+_ORIENTATION = 0x0112
+_LYING = (5, 6, 7, 8)  # orientations of EXIF that exchange width and height
+T = TypeVar("T")
+
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error, zlib.error)
 
 
-def read_image(path: str | Path, *, size: int | None = None) -> Tensor:
+def read_image(path: str | Path, *, size: int | None = None, frame: Frame | None = None) -> Tensor:
     """Read a picture as the package sees it.
 
     Grey, palette, 16-bit, CMYK and RGBA pictures (transparency over white) become RGB; a colour profile is turned to
-    sRGB; the camera's EXIF rotation is applied; a picture that is not square is cut to its centre square; the resize
+    sRGB; the camera's EXIF rotation is applied; a square is cut out, the centre one where no other is named; the resize
     is bilinear with antialiasing. Of an animation the first frame is read.
 
     Args:
         path: a picture of one of `FORMATS`.
         size: side in pixels to resize to; None keeps the picture's own.
+        frame: the square to cut out of the upright picture; None means its centre square.
 
     Returns:
         (1, 3, size, size) float32 in [-1, 1].
 
     Raises:
-        InputError: missing, not a picture, damaged, smaller than `MIN_SIDE_PX`, larger than `MAX_PIXELS`.
+        InputError: missing, not a picture, damaged, smaller than `MIN_SIDE_PX`, larger than `MAX_PIXELS`, or of another
+            size than the frame's picture.
     """
-    levels = _read_square(path, size=size, background=1.0)  # (S, S, 3)
+    levels = _read(path, partial(_decode, size=size, frame=frame, background=1.0))  # (S, S, 3)
     return torch.from_numpy(levels).permute(2, 0, 1)[None].contiguous() * 2 - 1
 
 
-def read_grey(path: str | Path, *, size: int | None = None) -> Tensor:
+def read_grey(path: str | Path, *, size: int | None = None, frame: Frame | None = None) -> Tensor:
     """Read a picture as grey values, for masks: like `read_image`, but transparency counts as black.
 
     Returns:
@@ -58,9 +70,37 @@ def read_grey(path: str | Path, *, size: int | None = None) -> Tensor:
     Raises:
         InputError: as `read_image`.
     """
-    levels = _read_square(path, size=size, background=0.0)  # (S, S, 3)
+    levels = _read(path, partial(_decode, size=size, frame=frame, background=0.0))  # (S, S, 3)
     luma = levels @ np.asarray([0.299, 0.587, 0.114], dtype=np.float32)  # (S, S), ITU-R 601 as in Pillow
     return torch.from_numpy(luma.clip(0, 1))[None, None]
+
+
+def read_alpha(path: str | Path, *, size: int | None = None, frame: Frame | None = None) -> Tensor | None:
+    """Read how opaque a picture is, 1 = opaque, cut and resized as by `read_image`.
+
+    Returns:
+        (1, 1, size, size) float32 in [0, 1]; None for a picture without transparency.
+
+    Raises:
+        InputError: as `read_image`.
+    """
+    levels = _read(path, partial(_decode_alpha, size=size, frame=frame))
+    return None if levels is None else torch.from_numpy(levels)[None, None]
+
+
+def upright_size(path: str | Path) -> tuple[int, int]:
+    """Width and height of a picture in pixels, after the camera's EXIF rotation.
+
+    Raises:
+        InputError: missing, not a picture, or too small or large.
+    """
+
+    def look(file: Path) -> tuple[int, int]:
+        with Image.open(file, formats=FORMATS) as picture:
+            _check_size(file, picture, picture.size)
+            return _turned(picture, picture.size)
+
+    return _read(path, look)
 
 
 def to_uint8(image: Tensor) -> np.ndarray:
@@ -154,17 +194,15 @@ def _levels(unit: np.ndarray) -> np.ndarray:
     return np.rint(unit.clip(0, 1) * 255).astype(np.uint8)
 
 
-def _read_square(path: str | Path, *, size: int | None, background: float) -> np.ndarray:
-    """The centre square as (S, S, 3) float32 in [0, 1]; ``background`` shows through transparency."""
-    if size is not None and size < 1:
-        raise ValueError(f"size must be at least 1 px; got {size}")
+def _read(path: str | Path, decode: Callable[[Path], T]) -> T:
+    """What ``decode`` makes of a picture file, its failures told in one line."""
     file = Path(path)
     _check_is_file(file)
     try:
         with warnings.catch_warnings():
             # The limit on pixels is ours; Pillow's other warnings (odd EXIF and so on) do not concern the user.
             warnings.simplefilter("ignore")
-            return _decode(file, size, background)
+            return decode(file)
     except Image.DecompressionBombError:
         raise InputError(_too_large(file, "a much larger one")) from None
     except UnidentifiedImageError:
@@ -191,22 +229,70 @@ def _check_is_file(file: Path) -> None:
         raise InputError(f"{file}: expected a picture; got something that is not a file; name a picture file")
 
 
-def _decode(file: Path, size: int | None, background: float) -> np.ndarray:
+def _decode(file: Path, *, size: int | None, frame: Frame | None, background: float) -> np.ndarray:
+    """The square as (S, S, 3) float32 in [0, 1]; ``background`` shows through transparency."""
+    with _upright(file, size, frame) as upright:
+        if upright.mode in ("I", "F") or upright.mode.startswith("I;16"):
+            grey = _square(Image.fromarray(_deep_grey(upright)), size, frame)
+            return np.repeat(np.asarray(grey, dtype=np.float32)[..., None], 3, axis=2)
+        # Without a frame, only the square has to be converted.
+        part = upright if frame is not None else _centre_square(upright)
+        return np.asarray(_square(_to_rgb(part, background), size, frame), dtype=np.float32) / 255
+
+
+def _decode_alpha(file: Path, *, size: int | None, frame: Frame | None) -> np.ndarray | None:
+    """Opacity (S, S) float32 in [0, 1]; None without any."""
+    with _upright(file, size, frame) as upright:
+        if not _has_alpha(upright):
+            return None
+        alpha = upright.convert("RGBA").getchannel("A")
+        return np.asarray(_square(alpha, size, frame), dtype=np.float32) / 255
+
+
+@contextlib.contextmanager
+def _upright(file: Path, size: int | None, frame: Frame | None) -> Iterator[Image.Image]:
     """Check the header, then decode; JPEG files are decoded at a fraction of their size when that is enough."""
+    if size is not None and size < 1:
+        raise ValueError(f"size must be at least 1 px; got {size}")
     with Image.open(file, formats=FORMATS) as picture:
         width, height = picture.size
-        if min(width, height) < MIN_SIDE_PX:
-            raise InputError(
-                f"{file}: expected a picture of at least {MIN_SIDE_PX} x {MIN_SIDE_PX} px; got {width} x {height} px; "
-                "use a larger one"
-            )
         if size is not None:
             # Twice the wanted size keeps the antialiased resize as good as from the full picture.
-            picture.draft(None, (2 * size, 2 * size))
-        if picture.size[0] * picture.size[1] > MAX_PIXELS:
-            raise InputError(_too_large(file, f"{width} x {height} px"))
+            part = 1.0 if frame is None else max(1e-6, min(1.0, frame.side / min(width, height)))
+            picture.draft(None, (math.ceil(2 * size / part), math.ceil(2 * size / part)))
+        _check_size(file, picture, (width, height))
+        upright_px = _turned(picture, (width, height))
+        if frame is not None and frame.picture_px != upright_px:
+            expected, got = ("{} x {} px".format(*px) for px in (frame.picture_px, upright_px))
+            raise InputError(f"{file}: expected a picture of {expected}, as its frame is for; got one of {got}")
         picture.load()
-        return _resized(_centre_square(ImageOps.exif_transpose(picture)), size, background)
+        yield ImageOps.exif_transpose(picture)
+
+
+def _check_size(file: Path, picture: Image.Image, stored: tuple[int, int]) -> None:
+    """Refuse a picture that is too small, or, at the size it is about to be decoded at, too large."""
+    width, height = stored
+    if min(stored) < MIN_SIDE_PX:
+        raise InputError(
+            f"{file}: expected a picture of at least {MIN_SIDE_PX} x {MIN_SIDE_PX} px; got {width} x {height} px; "
+            "use a larger one"
+        )
+    if picture.size[0] * picture.size[1] > MAX_PIXELS:
+        raise InputError(_too_large(file, f"{width} x {height} px"))
+
+
+def _turned(picture: Image.Image, stored: tuple[int, int]) -> tuple[int, int]:
+    """Width and height after the camera's rotation; a PNG is decoded to find that, so its size is checked before."""
+    width, height = stored
+    return (height, width) if picture.getexif().get(_ORIENTATION) in _LYING else (width, height)
+
+
+def _square(picture: Image.Image, size: int | None, frame: Frame | None) -> Image.Image:
+    """The wanted square of a picture in L, RGB or F, resized."""
+    if frame is not None:
+        return cut(picture, frame, size)
+    square = _centre_square(picture)
+    return square.resize(square.size if size is None else (size, size), Image.Resampling.BILINEAR)
 
 
 def _too_large(file: Path, got: str) -> str:
@@ -222,16 +308,6 @@ def _centre_square(picture: Image.Image) -> Image.Image:
     return picture.crop((left, top, left + side, top + side))
 
 
-def _resized(square: Image.Image, size: int | None, background: float) -> np.ndarray:
-    """(S, S, 3) float32 in [0, 1] from a square picture of any mode."""
-    target = square.size if size is None else (size, size)
-    if square.mode in ("I", "F") or square.mode.startswith("I;16"):
-        grey = Image.fromarray(_deep_grey(square)).resize(target, Image.Resampling.BILINEAR)
-        return np.repeat(np.asarray(grey, dtype=np.float32)[..., None], 3, axis=2)
-    small = _to_rgb(square, background).resize(target, Image.Resampling.BILINEAR)
-    return np.asarray(small, dtype=np.float32) / 255
-
-
 def _deep_grey(square: Image.Image) -> np.ndarray:
     """(H, W) float32 in [0, 1] of a grey picture of 16 bits (65535 = white) or of floating point (1 = white)."""
     values = np.asarray(square, dtype=np.float32)
@@ -244,13 +320,17 @@ def _deep_grey(square: Image.Image) -> np.ndarray:
 
 def _to_rgb(square: Image.Image, background: float) -> Image.Image:
     profile = square.info.get("icc_profile")
-    if square.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in square.info:
+    if _has_alpha(square):
         layers = square.convert("RGBA")
         alpha = layers.getchannel("A")
         canvas = Image.new("RGB", square.size, (round(background * 255),) * 3)
         canvas.paste(_to_srgb(layers.convert("RGB"), profile), mask=alpha)
         return canvas
     return _to_srgb(square, profile)
+
+
+def _has_alpha(picture: Image.Image) -> bool:
+    return picture.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in picture.info
 
 
 def _to_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
