@@ -1,47 +1,36 @@
 """Tensors on disk: safetensors files, and PyTorch files read as data only.
 
 The kind of a file is found from its first bytes, not from its name. A tensor inside nested dictionaries is named by its
-keys joined with "/": ``g_ema/conv1.conv.weight``; safetensors files written here use such names directly. Code inside a
-pickle is never run: a file that needs it is refused.
+keys joined with "/": ``g_ema/conv1.conv.weight``; safetensors files written here use such names directly. PyTorch files
+go through `gan2shape.io.pickles`, which runs nothing that a file names; not through torch.load, whose weights-only
+reader can be made to hang (tuples doubled sixty times as a key) or to fill memory (many entries over one storage).
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import hashlib
 import os
-import pickle
-import warnings
-import zipfile
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from gan2shape.errors import CheckpointError
 from gan2shape.io.files import write_bytes
+from gan2shape.io.pickle_machine import shown
+from gan2shape.io.pickles import ZIP_START, read_saved_file
 
 _CHUNK_BYTES = 1 << 20
-_SPARE_BYTES = 1 << 20
-_MOST_VALUES = 1_000_000
-"""Values that a file's nested dictionaries may hold, one that is used twice counted twice."""
-_DEEPEST = 100
-"""Levels of nested dictionaries."""
-_ZIP_MAGIC = b"PK\x03\x04"
 _PICKLE_MAGIC = b"\x80"
-_SIGNS_OF_CODE = (
-    "unsupported global",
-    "unsupported class",
-    "unrecognized function",
-    "can only build",
-    "can only create",
-)
-"""What torch's weights-only reader says when a file asks for more than data."""
+_MOST_HEADER_BYTES = 16 << 20
+"""Of a safetensors file; a thousand tensors need about 100,000 bytes."""
+_LONGEST_NAME = 500
+_LONGEST_REASON = 200
 
 
 def read_tensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
@@ -54,14 +43,35 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """
     path = Path(path)
     if _is_pytorch(path):
-        return _read_pytorch(path)
+        return _checked(_flatten(read_saved_file(path)), path)
     with _open_safetensors(path) as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - the handle is no dictionary
-    return _not_empty(tensors, path)
+    return _checked(tensors, path)
+
+
+def read_one_tensor(path: str | os.PathLike[str], name: str) -> Tensor:
+    """The tensor of a file that holds nothing else: bare, by itself under any name, or the one called `name`.
+
+    Raises:
+        CheckpointError: as `read_tensors`; several tensors, none of them called `name`.
+    """
+    path = Path(path)
+    if _is_pytorch(path):
+        content = read_saved_file(path)
+        if isinstance(content, Tensor):
+            return content
+        tensors = _checked(_flatten(content), path)
+    else:
+        tensors = read_tensors(path)
+    if name not in tensors and len(tensors) != 1:
+        raise CheckpointError(
+            f"{path}: expected one tensor, or one called {name}; got {', '.join(sorted(tensors)[:5])}"
+        )
+    return tensors[name] if name in tensors else next(iter(tensors.values()))
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
-    """The texts in the header of a safetensors file; nothing for a PyTorch file.
+    """The texts in the header of a safetensors file, control characters shown as "?"; nothing for a PyTorch file.
 
     Raises:
         CheckpointError: the file is missing, truncated or not a checkpoint.
@@ -70,7 +80,7 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     if _is_pytorch(path):
         return {}
     with _open_safetensors(path) as file:
-        return dict(file.metadata() or {})
+        return {_printable(key): _printable(text) for key, text in (file.metadata() or {}).items()}
 
 
 def write_tensors(
@@ -104,14 +114,22 @@ def sha256(path: str | os.PathLike[str]) -> str:
 def _is_pytorch(path: Path) -> bool:
     """Whether the first bytes are those of torch.save; raises where they belong to neither kind of file."""
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode) and not os.path.isdir(path):
+            raise CheckpointError(f"{path} is no file")
         with open(path, "rb") as file:
             head = file.read(9)
+            size = os.fstat(file.fileno()).st_size
     except OSError as error:
         raise CheckpointError(f"cannot read the checkpoint {path}: {_reason(error)}") from error
-    if head.startswith((_ZIP_MAGIC, _PICKLE_MAGIC)) and head[8:9] != b"{":
-        return True
     if len(head) == 9 and head[8:9] == b"{":
+        announced = int.from_bytes(head[:8], "little")
+        if announced > size - 8:
+            raise CheckpointError(f"{path} is not a whole safetensors file: its header is longer than the file")
+        if announced > _MOST_HEADER_BYTES:
+            raise CheckpointError(f"{path} refused: its header has {announced} bytes, more than any checkpoint's")
         return False
+    if head.startswith((ZIP_START, _PICKLE_MAGIC)):
+        return True
     raise CheckpointError(f"{path} is not a checkpoint: neither a safetensors nor a PyTorch file")
 
 
@@ -120,79 +138,33 @@ def _open_safetensors(path: Path) -> Iterator[Any]:
     try:
         with safe_open(str(path), framework="pt", device="cpu") as file:
             yield file
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         _raise_if_out_of_memory(error)
         raise CheckpointError(f"{path} is not a whole safetensors file: {_first_line(error)}") from error
 
 
-def _read_pytorch(path: Path) -> dict[str, Tensor]:
-    _refuse_packed_storages(path)
-    try:
-        # An open file, because torch chooses another reader by a path's suffix.
-        with open(path, "rb") as file, _plain_settings_allowed(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            content = torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if any(sign in str(error).lower() for sign in _SIGNS_OF_CODE):
-            raise CheckpointError(
-                f"{path} refused: reading it would run code that it names (only tensors, numbers and texts are read)"
-            ) from error
-        raise CheckpointError(f"{path} is not a PyTorch checkpoint, or it is damaged") from error
-    except MemoryError:
-        raise
-    except Exception as error:  # A damaged file makes torch raise errors of many kinds.
-        _raise_if_out_of_memory(error)
-        raise CheckpointError(f"{path} is truncated, damaged or not a PyTorch checkpoint") from error
-    return _not_empty(_flatten(content, path), path)
-
-
-def _refuse_packed_storages(path: Path) -> None:
-    """torch.save stores tensors as they are; a file that packs them may unpack to more than the memory holds."""
-    if not zipfile.is_zipfile(path):
-        return
-    try:
-        with zipfile.ZipFile(path) as archive:
-            packed = [entry.filename for entry in archive.infolist() if entry.compress_type != zipfile.ZIP_STORED]
-    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, NotImplementedError) as error:
-        raise CheckpointError(f"{path} is truncated, damaged or not a PyTorch checkpoint") from error
-    if packed:
-        raise CheckpointError(f"{path} refused: its entry {packed[0]!r} is compressed, which torch.save never does")
-
-
-def _plain_settings_allowed() -> contextlib.AbstractContextManager[Any]:
-    """Allow argparse.Namespace, a bare record of settings that common training programs store beside the weights."""
-    allow = getattr(torch.serialization, "safe_globals", None)  # torch 2.5 and later
-    return contextlib.nullcontext() if allow is None else allow([argparse.Namespace])
-
-
-def _flatten(content: object, path: Path) -> dict[str, Tensor]:
-    """The tensors of nested dictionaries, by joined keys.
-
-    A small file may hold a dictionary within itself, one dictionary a million times, or a tensor that repeats a few
-    bytes without end: all are refused.
-    """
-    most_bytes = 4 * path.stat().st_size + _SPARE_BYTES
+def _flatten(content: object) -> dict[str, Tensor]:
+    """The tensors of nested dictionaries, by joined keys; the reader of pickles has bounded their size and depth."""
     tensors: dict[str, Tensor] = {}
-    waiting: list[tuple[str, object, int]] = [("", content, 0)]
-    for _ in range(_MOST_VALUES):
-        if not waiting:
-            return tensors
-        name, value, depth = waiting.pop()
+    waiting: list[tuple[str, object]] = [("", content)]
+    while waiting:
+        name, value = waiting.pop()
         if isinstance(value, Tensor):
-            most_bytes -= value.numel() * value.element_size()
-            tensors[name] = value.detach()
+            tensors[name] = value
         elif isinstance(value, Mapping):
-            inside = [(f"{name}/{key}" if name else str(key), inner, depth + 1) for key, inner in value.items()]
+            inside = [(f"{name}/{key}" if name else str(key), inner) for key, inner in value.items()]
             waiting.extend(reversed(inside))
-        if depth > _DEEPEST or most_bytes < 0:
-            break
-    raise CheckpointError(f"{path} refused: what it holds is nested too deep, or much larger than the file")
+    return tensors
 
 
-def _not_empty(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+def _checked(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """The named tensors; names may reach a terminal, in what is said of them."""
     tensors = {name: tensor for name, tensor in tensors.items() if name}
     if not tensors:
         raise CheckpointError(f"{path} holds no named tensors")
+    for name in tensors:
+        if len(name) > _LONGEST_NAME or not name.isprintable():
+            raise CheckpointError(f"{path} refused: it has a tensor of the name {shown(name)}")
     return tensors
 
 
@@ -208,4 +180,9 @@ def _reason(error: OSError) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+    return _printable((str(error) or type(error).__name__).splitlines()[0][:_LONGEST_REASON])
+
+
+def _printable(text: str) -> str:
+    """A text that a terminal may show: lines are kept, what steers the terminal is not."""
+    return "".join(character if character.isprintable() or character in "\n\t" else "?" for character in text)

@@ -247,6 +247,27 @@ class NetworkBuilders:
             raise Damaged("a text of bytes has other characters") from error
 
 
+class TensorBuilders(NetworkBuilders):
+    """`Builders` for files of torch.save: tensors, numbers, texts, containers, and no objects of networks."""
+
+    def name(self, module: str, name: str) -> object:
+        """As `NetworkBuilders.name`, without layers and networks."""
+        if (module, name) == ("argparse", "Namespace"):
+            return Name(module, name)
+        if module.startswith((_LAYERS, "torch_utils", "dnnlib")) or module == "__torch__":
+            raise Refused(
+                f"names {shown(module)}.{shown(name)}, and only tensors, numbers and texts are read; save the "
+                "network's state_dict() instead"
+            )
+        return super().name(module, name)
+
+    def call(self, function: object, arguments: tuple[object, ...]) -> object:
+        """As `NetworkBuilders.call`; settings become a `Record`."""
+        if type(function) is Name and function.module == "argparse":
+            return Record("argparse", "Namespace", {})
+        return super().call(function, arguments)
+
+
 def read_saved(data: bytes, position: int, builders: NetworkBuilders, budget: Budget) -> object:
     """The value of a stream of torch.save from behind its magic number on, with its storages filled.
 

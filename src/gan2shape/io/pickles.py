@@ -11,19 +11,21 @@ so that values shared millions of times, values that hold themselves and very de
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import cast
+from typing import BinaryIO, cast
 
 from torch import Tensor
 
 from gan2shape.errors import CheckpointError
 from gan2shape.io.pickle_machine import Budget, Damaged, Machine, Refused, shown
-from gan2shape.io.pickle_values import SAVE_MAGIC, Name, NetworkBuilders, Record, read_saved
+from gan2shape.io.pickle_values import SAVE_MAGIC, Name, NetworkBuilders, Record, TensorBuilders, read_saved
+from gan2shape.io.stored_zip import StoredZip
 
-__all__ = ["Record", "read_pickle"]
+__all__ = ["Record", "read_pickle", "read_saved_file"]
 
 MOST_BYTES = 4 << 30
 """Larger files are refused."""
@@ -33,6 +35,7 @@ MOST_VALUES = 1_000_000
 """Values of the result, one that is used twice counted twice."""
 DEEPEST = 100
 """Levels of containers in the result; NVIDIA's networks have about 20."""
+ZIP_START = b"PK\x03\x04"
 _SPARE_BYTES = 1 << 20
 _PLAIN = (str, int, float, bool, type(None), bytes)
 
@@ -49,42 +52,108 @@ def read_pickle(source: str | os.PathLike[str] | bytes) -> object:
     """
     label = "the pickle" if isinstance(source, bytes) else str(source)
     data = source if isinstance(source, bytes) else _file_bytes(Path(source))
-    if data.startswith(b"PK\x03\x04"):
+    if data.startswith(ZIP_START):
         raise CheckpointError(f"{label} is a zip file of torch.save, not a plain pickle")
-    try:
-        value = _value(data)
+    with _told(label):
+        value = _value(data, NetworkBuilders)
         _measure(value, 4 * len(data) + _SPARE_BYTES)
+        return value
+
+
+def read_saved_file(path: str | os.PathLike[str]) -> object:
+    """The value of a file of torch.save, in its zip format or the one before: tensors and plain containers.
+
+    As `read_pickle`, but layers of torch.nn and objects of NVIDIA's networks are refused by name; a bare record of a
+    training's settings (argparse.Namespace) is a `Record`.
+
+    Raises:
+        CheckpointError: the file is missing, truncated, not of torch.save, or asks for more than data.
+    """
+    path = Path(path)
+    with _opened(path) as file, _told(str(path)):
+        if file.read(len(ZIP_START)) == ZIP_START:
+            archive = StoredZip(file)
+            value, size = _zipped_value(archive), archive.size
+        else:
+            data = _file_bytes(path)
+            value, size = _value(data, TensorBuilders), len(data)
+        _measure(value, 4 * size + _SPARE_BYTES)
+        return value
+
+
+@contextlib.contextmanager
+def _told(label: str) -> Iterator[None]:
+    """Turn what the parts of this reader raise into one line about the file."""
+    try:
+        yield
     except Refused as error:
         raise CheckpointError(f"{label} refused: it {error}") from error
     except Damaged as error:
-        raise CheckpointError(f"{label} is damaged or no pickle of networks: {error}") from error
+        raise CheckpointError(f"{label} is damaged or no checkpoint: {error}") from error
     except (ValueError, OverflowError, RuntimeError) as error:
+        text = str(error).lower()
+        if "allocate memory" in text or "out of memory" in text:
+            raise MemoryError(str(error)) from error
         # Sizes that pass every check here and still do not fit the limits of numpy or torch.
         raise CheckpointError(f"{label} is damaged: it has values that cannot be built") from error
-    return value
 
 
-def _file_bytes(path: Path) -> bytes:
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """A regular file, open; a pipe or device might never end."""
     try:
-        with open(path, "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
+        # Without the flag, opening a pipe would wait for its other end.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with open(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise CheckpointError(f"{path} is no file")
-            if status.st_size > MOST_BYTES:
-                raise CheckpointError(f"{path} refused: it has {status.st_size} bytes, more than {MOST_BYTES}")
-            return file.read(status.st_size)
+            yield file
     except OSError as error:
         raise CheckpointError(f"cannot read the checkpoint {path}: {error.strerror or type(error).__name__}") from error
 
 
-def _value(data: bytes) -> object:
+def _file_bytes(path: Path) -> bytes:
+    with _opened(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > MOST_BYTES:
+            raise CheckpointError(f"{path} refused: it has {size} bytes, more than {MOST_BYTES}")
+        return file.read(size)
+
+
+def _value(data: bytes, kind: type[NetworkBuilders]) -> object:
     # Bytes of a protocol-2 array are counted as a text and as an array.
     budget = Budget(MOST_OPERATIONS, 2 * len(data) + _SPARE_BYTES)
-    builders = NetworkBuilders(budget)
+    builders = kind(budget)
     machine = Machine(data, 0, builders, budget)
     value = machine.run()
     if type(value) is int and value == SAVE_MAGIC:
         return read_saved(data, machine.position, builders, budget)
+    return value
+
+
+def _zipped_value(archive: StoredZip) -> object:
+    """The value of torch.save's zip format: one pickle, and an entry for the elements of each storage."""
+    roots = [name.removesuffix("/data.pkl") for name in archive.entries if name.endswith("/data.pkl")]
+    if len(roots) != 1 or "/" in roots[0]:
+        raise Damaged("it is a zip file, but not one of torch.save")
+    root = roots[0]
+    if f"{root}/constants.pkl" in archive.entries:
+        raise Refused("is a program (TorchScript), and only tensors are read; save its state_dict() instead")
+    if f"{root}/byteorder" in archive.entries and archive.read(f"{root}/byteorder") != b"little":
+        raise Damaged("it was written in another order of bytes")
+    budget = Budget(MOST_OPERATIONS, 2 * archive.size + _SPARE_BYTES)
+    builders = TensorBuilders(budget)
+    builders.accepts_persistent = True
+    pickle = archive.read(f"{root}/data.pkl")
+    machine = Machine(pickle, 0, builders, budget)
+    value = machine.run()
+    if machine.position != len(pickle):
+        raise Damaged("something follows its pickle")
+    for key, storage in builders.storages.items():
+        data = archive.read(f"{root}/data/{key}")
+        if len(data) != storage.flat.nbytes:
+            raise Damaged("a storage is not as long as its tensors")
+        storage.fill(memoryview(data))
     return value
 
 
