@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 
-from gan2shape.distributed import average_gradients, process_group, world
+from gan2shape.distributed import average, average_gradients, process_group, world
 
 WORKER = """
 import sys, torch
-from gan2shape.distributed import any_process, average_gradients, process_group, world
+from gan2shape.distributed import any_process, average, average_gradients, process_group, world
 torch.set_num_threads(1)
 with process_group(torch.device("cpu")):
     rank, count = world()
@@ -22,6 +22,7 @@ with process_group(torch.device("cpu")):
     net(data[rank * 4 : rank * 4 + 4]).square().mean().backward()
     average_gradients(net.parameters())
     assert any_process(rank == 1) and not any_process(False)
+    assert average(torch.tensor([1.0, 4.0]) * (rank + 1)).tolist() == [1.5, 6.0]
     torch.save({"count": count, "gradient": net.weight.grad}, f"{sys.argv[1]}/{rank}.pt")
 """
 
@@ -49,4 +50,5 @@ def test_one_process_is_left_alone() -> None:
         assert world() == (0, 1)
         assert device.type == "cpu"
         average_gradients(net.parameters())
+        assert average(before) is before
     assert torch.equal(net.weight.grad, before)  # type: ignore[arg-type]

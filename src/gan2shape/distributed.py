@@ -53,3 +53,13 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
     distributed.all_reduce(flat)
     for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
         gradient.copy_(part.view_as(gradient) / count)
+
+
+def average(value: torch.Tensor) -> torch.Tensor:
+    """The mean of a detached tensor over all processes; the tensor itself where there is one process."""
+    count = world()[1]
+    if count == 1:
+        return value
+    total = value.clone()
+    distributed.all_reduce(total)
+    return total / count

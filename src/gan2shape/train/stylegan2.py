@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gan2shape.distributed import average_gradients, world
+from gan2shape.distributed import average, average_gradients, world
 from gan2shape.errors import InputError
 from gan2shape.generators.load import fast_dtype, save_generator
 from gan2shape.generators.stylegan2 import StyleGAN2Generator
@@ -266,7 +266,8 @@ class StyleGAN2Task:
         noise = torch.randn(images.shape, generator=rng, device=self.device)
         penalty, mean = path_penalty(path_lengths(images, rows, noise), self.path_mean)
         self._descend(settings.path_weight * settings.path_every * penalty, self.generator_optimizer)
-        self.path_mean = mean
+        # One mean for all processes: a checkpoint keeps the first one's, and every process goes on from it.
+        self.path_mean = average(mean)
         return penalty.item()
 
     def _score(self, images: Tensor) -> Tensor:
