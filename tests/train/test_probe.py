@@ -79,7 +79,7 @@ def test_loss_is_in_units_of_the_spread() -> None:
     error = (predicted - targets(batch).numpy()) / run.network.spread.numpy()
     assert terms["numbers"].item() == pytest.approx(np.square(error[:, :8]).mean(), rel=1e-4)
     assert terms["looks"].item() == pytest.approx(np.square(error[:, 8:]).mean(), rel=1e-4)
-    assert terms["total"].item() == pytest.approx(terms["numbers"].item() + terms["looks"].item(), rel=1e-6)
+    assert terms["total"].item() == pytest.approx(3 * terms["numbers"].item() + terms["looks"].item(), rel=1e-6)
 
 
 def test_half_of_the_pictures_are_blurred(rng: torch.Generator) -> None:

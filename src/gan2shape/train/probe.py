@@ -35,6 +35,8 @@ _LEAST_SPREAD = 0.05
 _DEPTH_SCALE = 10.0
 """From scene units to numbers of the order of one: a head is some 0.1 deep."""
 _NOISE = 0.03
+_NUMBERS_WEIGHT = 3.0
+"""Of the error of pose and light beside that of the looks, which are easier."""
 
 
 class ProbeTask:
@@ -109,14 +111,15 @@ class ProbeTask:
         return {name: float(value.detach()) for name, value in terms.items()}
 
     def losses(self, image: Tensor, wanted: Tensor) -> dict[str, Tensor]:
-        """Mean squared error, in units of the spread, of numbers and looks (B, 8 + 176), and their sum ``total``."""
+        """Mean squared error, in units of the spread, of numbers and looks (B, 8 + 176); ``total`` is 3 times the first
+        plus the second."""
         with low_precision(self.device, self.settings.bfloat16):
             guess = self.network(image)
         error = guess.float() - (wanted - self.network.mean) / self.network.spread
         numbers, looks = (
             part.square().mean() for part in error.split((len(NUMBERS), error.shape[1] - len(NUMBERS)), 1)
         )
-        return {"total": numbers + looks, "numbers": numbers, "looks": looks}
+        return {"total": _NUMBERS_WEIGHT * numbers + looks, "numbers": numbers, "looks": looks}
 
     def modules(self) -> dict[str, nn.Module]:
         """The network."""
