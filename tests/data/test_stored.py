@@ -13,6 +13,7 @@ from PIL import Image
 
 from gan2shape.data.stored import FolderPictures, PackedPictures, Shuffle
 from gan2shape.errors import InputError
+from gan2shape.io.arrays import ArrayFile
 
 SIZE = 16
 
@@ -114,7 +115,28 @@ def test_packed_files_that_do_not_fit(
     arrays = {**packed, **change}
     np.savez(tmp_path / "some.npz", **{key: value for key, value in arrays.items() if value is not None})
     with pytest.raises(InputError, match=said):
-        PackedPictures(tmp_path / "some.npz", size=SIZE)
+        dict(PackedPictures(tmp_path / "some.npz", size=SIZE)(0, 1))
+
+
+def test_only_the_maps_that_are_looked_at_are_read(
+    packed: dict[str, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.savez_compressed(tmp_path / "some.npz", **packed)
+    read: list[str] = []
+    whole = ArrayFile.read
+    monkeypatch.setattr(ArrayFile, "read", lambda file, name: (read.append(name), whole(file, name))[1])
+    pictures = PackedPictures(tmp_path / "some.npz", size=SIZE)
+    batches = [pictures(start, 2) for start in range(3)]
+    assert read == []
+    for batch in batches:
+        assert batch["image"].shape == (2, 3, SIZE, SIZE)
+        assert batch["image"] is batch["image"]
+    assert read == ["image"]
+    assert batches[0]["depth"].shape == (2, 1, SIZE, SIZE)
+    assert read == ["image", "depth"]
+    (tmp_path / "some.npz").unlink()
+    with pytest.raises(InputError, match="the file is gone"):
+        batches[0]["mask"]
 
 
 def test_packed_files_that_are_none(packed: dict[str, np.ndarray], tmp_path: Path) -> None:
@@ -126,7 +148,7 @@ def test_packed_files_that_are_none(packed: dict[str, np.ndarray], tmp_path: Pat
     (tmp_path / "damaged.npz").write_bytes(damaged)
     for name in ("half.npz", "damaged.npz", "nowhere.npz"):
         with pytest.raises(InputError, match=name):
-            PackedPictures(tmp_path / name, size=SIZE)
+            dict(PackedPictures(tmp_path / name, size=SIZE)(0, 1))
     with pytest.raises(InputError, match="expected pictures of 32 px; got 16 px"):
         PackedPictures(tmp_path / "some.npz", size=32)
 

@@ -7,14 +7,13 @@ A packed file is a NumPy .npz of plain arrays: `mean_vertices_cm` (V, 3), `ident
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from gan2shape.errors import InputError
+from gan2shape.io.arrays import ArrayFile, Unreadable
 from gan2shape.io.files import atomic_write
 
 FACE, BACK, LEFT_EYE, RIGHT_EYE = range(4)
@@ -76,20 +75,15 @@ def read_packed(file: Path) -> HeadModel:
         InputError: no such file, damaged, keys missing, or arrays that do not fit together.
     """
     try:
-        archive = np.load(file, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise ValueError("it is a single array")
-        with archive:
-            missing = [key for key in _KEYS if key not in archive.files]
-            if missing:
-                raise InputError(f"{file}: expected a packed head model; the key {missing[0]} is missing")
-            values = {key: archive[key] for key in _KEYS}
+        archive = ArrayFile(file)
+        missing = [key for key in _KEYS if key not in archive.headers]
+        if missing:
+            raise InputError(f"{file}: expected a packed head model; the key {missing[0]} is missing")
+        values = {key: archive.read(key) for key in _KEYS}
     except FileNotFoundError:
         raise InputError(f"{file}: expected a packed head model (.npz); got no such file") from None
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error):
-        raise InputError(
-            f"{file}: expected a packed head model (.npz); it cannot be read (damaged, or another kind of file)"
-        ) from None
+    except Unreadable as error:
+        raise InputError(f"{file}: expected a packed head model (.npz); it cannot be read ({error})") from None
     for key, value in values.items():
         if value.dtype.kind not in ("U" if key == "expression_names" else "iu" if key in ("faces", "part") else "f"):
             raise InputError(f"{file}: expected numbers of another kind in {key}; got {value.dtype}")

@@ -6,7 +6,6 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from gan2shape.data.facekit import model_folder, read_facekit
@@ -15,6 +14,7 @@ from gan2shape.data.model import HeadModel, read_packed
 from gan2shape.data.stored import FolderPictures, PackedPictures
 from gan2shape.data.synface import SynFace
 from gan2shape.errors import InputError
+from gan2shape.io.arrays import ArrayFile, Unreadable
 
 
 def open_pictures(
@@ -72,10 +72,6 @@ def read_model(path: Path, *, on_progress: Callable[[int, int], None] | None = N
 def _is_model(file: Path) -> bool:
     """Whether a file is an archive with the arrays of a head model."""
     try:
-        archive = np.load(file, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            return False
-        with archive:
-            return "mean_vertices_cm" in archive.files
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return "mean_vertices_cm" in ArrayFile(file).headers
+    except (Unreadable, FileNotFoundError):
         return False

@@ -9,7 +9,7 @@ import functools
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from gan2shape.errors import InputError
+from gan2shape.io.arrays import ArrayFile, Unreadable
 from gan2shape.io.images import read_image, to_uint8
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".gif")
@@ -78,18 +79,20 @@ class PackedPictures:
     """
 
     def __init__(self, file: Path, *, size: int, seed: int = 0, device: torch.device | str = "cpu") -> None:
-        self._arrays = _read_packed(file)
-        stored = self._arrays["image"].shape[1]
+        self._archive = _open_packed(file)
+        headers = self._archive.headers
+        self.count, stored = headers["image"].shape[:2]
         if stored != size:
             raise InputError(f"{file}: expected pictures of {size} px; got {stored} px")
         self.size = size
-        self.count = len(self._arrays["image"])
+        self._keys = tuple(key for key in ("image", *_MAPS, *_NUMBERS) if key in headers)
+        self._arrays: dict[str, np.ndarray] = {}
         self.description = f"{self.count} packed pictures of {size} px from {file.name}"
         self._device = device
         self._shuffle = Shuffle(self.count, seed)
 
-    def __call__(self, start: int, count: int) -> dict[str, Tensor]:
-        """Pictures ``start`` to ``start + count - 1``.
+    def __call__(self, start: int, count: int) -> Mapping[str, Tensor]:
+        """Pictures ``start`` to ``start + count - 1``, each map read from the file when it is first looked at.
 
         Returns:
             ``image`` (B, 3, S, S) signed and, if the file has them, ``mask``, ``depth`` (B, 1, S, S), ``normal``,
@@ -100,20 +103,52 @@ class PackedPictures:
             ValueError: a negative number, or no picture asked for.
         """
         places = self._shuffle(start, count)
-        values = {name: torch.from_numpy(array[places]) for name, array in self._arrays.items()}
-        result = {}
-        for name, value in values.items():
-            small = value.to(self._device)
-            scaled = (
-                small.float() / 255 if small.dtype == torch.uint8 and name in ("image", "albedo") else small.float()
-            )
-            if name == "image":
-                scaled = scaled * 2 - 1
-            if name in _NUMBERS:
-                result["view" if name == "view_deg" else name] = scaled.view(count, -1)
-            else:
-                result[name] = scaled.unsqueeze(1) if scaled.dim() == 3 else scaled.permute(0, 3, 1, 2).contiguous()
-        return result
+        made = {("view" if key == "view_deg" else key): functools.partial(self._map, key, places) for key in self._keys}
+        return _Lazy(made)
+
+    def _map(self, key: str, places: np.ndarray) -> Tensor:
+        """One map or number of the pictures at ``places`` (B,)."""
+        small = torch.from_numpy(self._array(key)[places]).to(self._device)
+        scaled = small.float() / 255 if small.dtype == torch.uint8 and key in ("image", "albedo") else small.float()
+        if key == "image":
+            scaled = scaled * 2 - 1
+        if key in _NUMBERS:
+            return scaled.view(len(places), -1)
+        return scaled.unsqueeze(1) if scaled.dim() == 3 else scaled.permute(0, 3, 1, 2).contiguous()
+
+    def _array(self, key: str) -> np.ndarray:
+        """One array of the file, kept from the first time on."""
+        if key not in self._arrays:
+            file = self._archive.file
+            try:
+                values = self._archive.read(key)
+            except FileNotFoundError:
+                raise InputError(f"{file}: expected packed pictures (.npz); the file is gone") from None
+            except Unreadable as error:
+                raise InputError(f"{file}: expected packed pictures (.npz); {key} cannot be read ({error})") from None
+            if values.dtype.kind == "f" and not np.isfinite(values).all():
+                raise InputError(f"{file}: expected finite numbers in {key}; got NaN or infinity")
+            self._arrays[key] = values
+        return self._arrays[key]
+
+
+class _Lazy(Mapping[str, Tensor]):
+    """Maps by name, each made when it is first looked at."""
+
+    def __init__(self, made: Mapping[str, Callable[[], Tensor]]) -> None:
+        self._made = made
+        self._kept: dict[str, Tensor] = {}
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self._kept:
+            self._kept[name] = self._made[name]()
+        return self._kept[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._made)
+
+    def __len__(self) -> int:
+        return len(self._made)
 
 
 class FolderPictures:
@@ -209,32 +244,28 @@ def _from_zip(source: Path, name: str, size: int) -> np.ndarray:
             raise InputError(str(error).replace(str(unpacked), f"{source}: {name}")) from None
 
 
-def _read_packed(file: Path) -> Mapping[str, np.ndarray]:
+def _open_packed(file: Path) -> ArrayFile:
+    """The file, after a look at what its arrays say of themselves."""
     try:
-        archive = np.load(file, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise ValueError("it is a single array")
-        with archive:
-            if "image" not in archive.files:
-                raise InputError(f"{file}: expected packed pictures; the key image is missing")
-            arrays = {key: archive[key] for key in ("image", *_MAPS, *_NUMBERS) if key in archive.files}
+        archive = ArrayFile(file)
     except FileNotFoundError:
         raise InputError(f"{file}: expected packed pictures (.npz); got no such file") from None
-    except _DAMAGED:
-        raise InputError(
-            f"{file}: expected packed pictures (.npz); it cannot be read (damaged, or another kind of file)"
-        ) from None
-    image = arrays["image"]
-    if image.dtype != np.uint8 or image.ndim != 4 or image.shape[1:] != (image.shape[1], image.shape[1], 3):
+    except Unreadable as error:
+        raise InputError(f"{file}: expected packed pictures (.npz); it cannot be read ({error})") from None
+    headers = archive.headers
+    if "image" not in headers:
+        raise InputError(f"{file}: expected packed pictures; the key image is missing")
+    image = headers["image"]
+    if image.dtype != np.uint8 or len(image.shape) != 4 or image.shape[1:] != (image.shape[1], image.shape[1], 3):
         raise InputError(f"{file}: expected image (N, S, S, 3) of uint8; got {image.shape} of {image.dtype}")
-    if not len(image):
+    if not image.shape[0]:
         raise InputError(f"{file}: expected pictures; got none")
-    for key, value in arrays.items():
-        channels = _NUMBERS.get(key, _MAPS.get(key, 3))
+    for key, channels in {**_MAPS, **_NUMBERS}.items():
+        if key not in headers:
+            continue
         place = () if key in _NUMBERS else image.shape[1:3]
-        wanted = (len(image), *place, *((channels,) if channels else ()))
-        if value.shape != wanted or value.dtype.kind not in "biuf":
-            raise InputError(f"{file}: expected {key} {wanted} of numbers; got {value.shape} of {value.dtype}")
-        if value.dtype.kind == "f" and not np.isfinite(value).all():
-            raise InputError(f"{file}: expected finite numbers in {key}; got NaN or infinity")
-    return arrays
+        wanted = (image.shape[0], *place, *((channels,) if channels else ()))
+        got = headers[key]
+        if got.shape != wanted or got.dtype.kind not in "biuf":
+            raise InputError(f"{file}: expected {key} {wanted} of numbers; got {got.shape} of {got.dtype}")
+    return archive

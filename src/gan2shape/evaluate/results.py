@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gan2shape.errors import InputError
 from gan2shape.evaluate.truth import Truth
+from gan2shape.io.arrays import Unreadable, read_array
 from gan2shape.render import Camera, DepthRange, Scene, render
 from gan2shape.result import ReconstructionResult
 
@@ -114,12 +115,13 @@ def read_depth(folder: Path) -> tuple[Tensor, Tensor]:
     """
     file = folder / "depth.npy"
     try:
-        values = np.load(file, allow_pickle=False)
-        if not isinstance(values, np.ndarray) or values.dtype.kind not in "biuf":
-            raise ValueError(f"expected an array of real numbers; got {getattr(values, 'dtype', 'several arrays')}")
-    except (OSError, ValueError, EOFError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{file}: expected a depth map; it cannot be read ({reason})") from None
+        values = read_array(file)
+    except FileNotFoundError:
+        raise InputError(f"{file}: expected a depth map; it cannot be read (no such file)") from None
+    except Unreadable as error:
+        raise InputError(f"{file}: expected a depth map; it cannot be read ({error})") from None
+    if values.dtype.kind not in "biuf":
+        raise InputError(f"{file}: expected a depth map; it cannot be read (no real numbers, but {values.dtype})")
     if values.ndim != 2 or values.shape[0] != values.shape[1] or values.shape[0] < 3:
         raise InputError(f"{file}: expected a depth map (S, S); got {values.shape}")
     depth = torch.from_numpy(values.astype(np.float32))[None, None]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ from torch.nn import functional as F
 
 from gan2shape.errors import InputError
 from gan2shape.evaluate.truth_folder import read_folder_arrays
+from gan2shape.io.arrays import ArrayFile, Unreadable
 from gan2shape.render import Lighting, Pose
 
 SHAPES: Mapping[str, str] = {
@@ -145,19 +144,15 @@ def read_truth(place: Path) -> Truth:
 def _read_archive(file: Path) -> dict[str, np.ndarray]:
     wanted = {*SHAPES, *(f"extra_{key}" for key in _VIEW_KEYS)}
     try:
-        archive = np.load(file, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise ValueError("it is a single array")
-        with archive:
-            missing = sorted({"depth", "mask"} - set(archive.files))
-            if missing:
-                raise InputError(f"{file}: expected the keys depth and mask; {missing[0]} is missing")
-            arrays = {key: archive[key] for key in archive.files if key in wanted}
+        archive = ArrayFile(file)
+        missing = sorted({"depth", "mask"} - set(archive.headers))
+        if missing:
+            raise InputError(f"{file}: expected the keys depth and mask; {missing[0]} is missing")
+        return {key: archive.read(key) for key in archive.headers if key in wanted}
     except FileNotFoundError:
         raise InputError(f"{file}: expected a truth file (.npz) or folder; got no such file") from None
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{file}: expected a truth file (.npz); it cannot be read ({_plain(error)})") from None
-    return arrays
+    except Unreadable as error:
+        raise InputError(f"{file}: expected a truth file (.npz); it cannot be read ({error})") from None
 
 
 def _check_arrays(place: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -234,7 +229,3 @@ def _flags(values: np.ndarray) -> Tensor:
 def _pictures(levels: np.ndarray) -> Tensor:
     """(N, S, S, 3) bytes to (N, 3, S, S) in [0, 1]."""
     return torch.from_numpy(levels).permute(0, 3, 1, 2).float() / 255
-
-
-def _plain(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from gan2shape.errors import InputError
+from gan2shape.io.arrays import Unreadable, read_array
 from gan2shape.io.images import read_grey, read_image, to_uint8
 
 _MAPS = {"depth": ".npy", "mask": ".png", "normal": ".npy", "albedo": ".png", "image": ".png"}
@@ -62,11 +63,13 @@ def _read_map(file: Path, kind: str) -> np.ndarray:
     if file.suffix == ".png":
         return to_uint8(read_image(file))
     try:
-        values = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{file}: expected a {kind} map; it cannot be read ({' '.join(str(error).split())})") from None
-    if not isinstance(values, np.ndarray) or values.dtype.kind not in "iuf":
-        raise InputError(f"{file}: expected an array of numbers; got {getattr(values, 'dtype', 'several arrays')}")
+        values = read_array(file)
+    except FileNotFoundError:
+        raise InputError(f"{file}: expected a {kind} map; got no such file") from None
+    except Unreadable as error:
+        raise InputError(f"{file}: expected a {kind} map; it cannot be read ({error})") from None
+    if values.dtype.kind not in "iuf":
+        raise InputError(f"{file}: expected an array of numbers; got {values.dtype}")
     return values
 
 

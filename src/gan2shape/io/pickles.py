@@ -150,7 +150,7 @@ def _zipped_value(archive: StoredZip) -> object:
     if machine.position != len(pickle):
         raise Damaged("something follows its pickle")
     for key, storage in builders.storages.items():
-        data = archive.read(f"{root}/data/{key}")
+        data = archive.read("/".join((root, "data", key)))
         if len(data) != storage.flat.nbytes:
             raise Damaged("a storage is not as long as its tensors")
         storage.fill(memoryview(data))
