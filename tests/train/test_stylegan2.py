@@ -16,7 +16,7 @@ from torch import Tensor
 from gan2shape.errors import InputError
 from gan2shape.generators import load_generator
 from gan2shape.train.run import Schedule, run_training
-from gan2shape.train.stylegan2 import StyleGAN2Task, sample_rows
+from gan2shape.train.stylegan2 import StyleGAN2Task, lazy_adam, sample_rows
 from gan2shape.train.stylegan2_config import Networks, StyleGAN2Settings, new_networks
 
 SETTINGS = StyleGAN2Settings(batch=8, learning_rate=0.01, r1_every=4, path_weight=1.0, path_every=3, average_kimg=0.1)
@@ -119,6 +119,37 @@ def test_critic_first_leaves_the_generator_alone_and_noise_strengths_stay() -> N
     assert moved[0] == moved[1] == []
     assert len(moved[3]) > 20
     assert not any("noise" in name for name in moved[3])
+
+
+def test_regularisations_come_every_few_iterations() -> None:
+    task = _task(replace(SETTINGS, r1_every=4, path_every=3))
+    numbers = [task.step(index) for index in range(8)]
+    assert [index for index, record in enumerate(numbers) if "r1" in record] == [0, 4]
+    assert [index for index, record in enumerate(numbers) if "path" in record] == [0, 3, 6]
+
+
+def test_r1_counts_for_the_iterations_that_are_left_out() -> None:
+    task = _task(replace(SETTINGS, r1_gamma=2.0, r1_every=4, r1_share=0.5))
+    real = Discs()(0, 8)["image"]
+    task._r1_step(real)  # The learning rate is 0 before the first iteration, so weights stay as they are.
+    images = real[:4].clone().requires_grad_()
+    (slope,) = torch.autograd.grad(task.discriminator(images).sum(), images, create_graph=True)
+    loss = 2.0 / 2 * slope.square().sum((1, 2, 3)).mean() * 4
+    parameters = dict(task.discriminator.named_parameters())
+    wanted = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+    for (name, parameter), gradient in zip(parameters.items(), wanted, strict=True):
+        found = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        expected = torch.zeros_like(parameter) if gradient is None else gradient
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()) + 1e-7, msg=name)
+
+
+def test_adam_is_corrected_for_lazy_steps() -> None:
+    """One more step per 16 iterations: sixteen seventeenths of the rate, and moments that forget as fast in time."""
+    (group,) = lazy_adam(torch.nn.Linear(2, 2), 16).param_groups
+    assert group["lazy_factor"] == pytest.approx(16 / 17)
+    assert group["betas"] == (0.0, pytest.approx(0.99 ** (16 / 17)))
+    (group,) = lazy_adam(torch.nn.Linear(2, 2), 0).param_groups
+    assert (group["lazy_factor"], group["betas"]) == (1.0, (0.0, 0.99))
 
 
 def test_style_mixing_takes_rows_of_two_latents() -> None:
