@@ -131,9 +131,8 @@ def _header(stream: IO[bytes]) -> ArrayHeader:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             shape, _, dtype = reader(stream)
-    except (
-        Exception
-    ) as error:  # NumPy hands the text to Python's parser, which fails in many ways, for want of memory too.
+    except Exception as error:
+        # NumPy hands the text to Python's parser, which fails in many ways, for want of memory too.
         raise Unreadable("an array's header is damaged") from error
     if len(shape) > _MOST_DIMENSIONS or any(type(extent) is not int or extent < 0 for extent in shape):
         raise Unreadable("an array's shape is no list of sizes")
