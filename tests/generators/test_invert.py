@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -75,12 +76,81 @@ def test_generators_without_features_are_inverted_by_the_pictures_alone(tmp_path
     assert invert(loaded, image, rng=torch.Generator().manual_seed(0), config=QUICK).psnr > 20
 
 
+def test_a_proposed_start_is_used(small: LoadedGenerator) -> None:
+    """With next to no steps only the proposal can be near: an encoder that knows the answer."""
+    answer = small.sample_latents(1, rng=torch.Generator().manual_seed(3))
+    image = small.generator.synthesize(answer)
+    config = InvertConfig(samples=2, restarts=2, survey_steps=0, narrow_steps=0, final_steps=1, learning_rate=0.0)
+    found = invert(small, image, rng=torch.Generator().manual_seed(0), config=config, start_latents=answer)
+    assert torch.allclose(found.latent, answer, atol=1e-6)
+    many = answer.expand(5, -1)  # More proposals than restarts: all of them start.
+    found = invert(small, image, rng=torch.Generator().manual_seed(0), config=config, start_latents=many)
+    assert torch.allclose(found.latent, answer, atol=1e-6)
+
+
+def test_a_latent_per_layer_fits_what_one_latent_cannot(small: LoadedGenerator) -> None:
+    generator = small.generator
+    rows = small.sample_latents(generator.num_ws, rng=torch.Generator().manual_seed(5))[None]  # type: ignore[attr-defined]
+    image = generator.synthesize(rows).clamp(-1, 1)
+    quick = dataclasses.replace(QUICK, samples=8, restarts=1, survey_steps=0, narrow_steps=0, final_steps=60)
+    shared = invert(small, image, rng=torch.Generator().manual_seed(0), config=quick)
+    free, held = (
+        invert(
+            small,
+            image,
+            rng=torch.Generator().manual_seed(0),
+            config=dataclasses.replace(quick, rows_steps=60, row_weight=weight),
+        )
+        for weight in (0.0, 100.0)
+    )
+    assert free.latent.shape == held.latent.shape == (1, *rows.shape[1:])
+    assert free.loss < 0.9 * shared.loss
+    assert free.psnr > shared.psnr
+    # A heavy weight leaves the layers where the one latent was.
+    deviations = [float((one.latent - shared.latent[:, None]).square().mean()) for one in (free, held)]
+    assert deviations[1] < 0.05 * deviations[0]
+
+
+def test_the_distance_of_features_is_told(small: LoadedGenerator) -> None:
+    image = _picture(small, 4)
+    config = InvertConfig(samples=2, restarts=1, survey_steps=0, narrow_steps=0, final_steps=1, feature_weight=2.5)
+    found = invert(small, image, rng=torch.Generator().manual_seed(0), config=config)
+    assert small.features is not None
+    distance = sum(
+        float((a - b).abs().double().mean())
+        for a, b in zip(small.features(found.image), small.features(image), strict=True)
+    )
+    assert found.feature_distance == pytest.approx(distance, rel=1e-5)
+
+
+def test_a_patient_run_is_shorter_and_noise_is_repeatable(small: LoadedGenerator) -> None:
+    image = _picture(small, 1)
+    told: list[int] = []
+    config = dataclasses.replace(QUICK, final_steps=800, patience=8, jitter=0.05)
+    results = [
+        invert(
+            small,
+            image,
+            rng=torch.Generator().manual_seed(0),
+            config=config,
+            on_progress=lambda done, total: told.append(done),
+        )
+        for _ in range(2)
+    ]
+    assert torch.equal(results[0].latent, results[1].latent)
+    assert told[-1] == config.steps
+    assert len(told) // 2 < 0.7 * config.steps
+    assert results[0].psnr > 20
+
+
 def test_wrong_pictures_and_settings_are_named(small: LoadedGenerator, rng: torch.Generator) -> None:
     with pytest.raises(ValueError, match=r"image must be \(1, 3, 16, 16\); got \(1, 3, 8, 8\)"):
         invert(small, torch.zeros(1, 3, 8, 8), rng=rng)
     with pytest.raises(ValueError, match="NaN"):
         invert(small, torch.full((1, 3, 16, 16), torch.nan), rng=rng)
-    for wrong in ({"samples": 0}, {"restarts": 0}, {"final_steps": -1}):
+    with pytest.raises(ValueError, match=r"start_latents must be \(K, 6\); got \(2, 5\)"):
+        invert(small, torch.zeros(1, 3, 16, 16), rng=rng, start_latents=torch.zeros(2, 5))
+    for wrong in ({"samples": 0}, {"restarts": 0}, {"final_steps": -1}, {"rows_steps": -1}, {"jitter": -0.1}):
         with pytest.raises(ValueError):
             InvertConfig(**wrong)
     with pytest.raises(ValueError):

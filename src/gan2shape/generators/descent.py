@@ -9,10 +9,27 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-_FIRST_FALL = 0.5
+Judge = Callable[[Tensor], Tensor]
+"""Latents (B, ...) to losses (B,)."""
+
+FALL = 0.5
 """Part of a run after which its learning rate falls."""
-_LEAST_GAIN = 1e-3
-"""Part of the loss that has to be gained within `InvertConfig.patience` steps."""
+LEAST_GAIN = 1e-3
+"""Part of the loss that has to be gained within `Pace.patience` steps."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast and how long latents descend."""
+
+    steps: int
+    """Count of steps of the whole run, over which rate and noise change."""
+    learning_rate: float
+    """Highest learning rate of Adam, in units of the latents."""
+    jitter: float = 0.0
+    """Standard deviation of the noise at the start, in units of the latents."""
+    patience: int = 0
+    """Steps without a gain after which a run is cut short; 0 never does it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,84 +60,75 @@ class Search:
         return Search(*(getattr(self, part.name)[chosen] for part in fields(self)))
 
 
-@dataclass(frozen=True, eq=False)
-class Run:
-    """What the descent of one latent is told."""
-
-    judge: Callable[[Tensor], Tensor]
-    scale: Tensor
-    config: InvertConfig
-    watch: Watch
-    rng: torch.Generator
-
-
-def descend(search: Search, run: Run, first: int, last: int) -> Search:
-    """Steps `first` to `last` of a search of one; where it stalls, the falling part of the learning rate comes early."""
-    before, step = run.watch.done - first, first
-    while step < last:
-        noise = jitter(search.latents, run.config.jitter * run.scale, step / last, run.rng)
-        rate = run.scale * run.config.learning_rate * ramp(step / last)
-        search = step_of_adam(search, run.judge, rate, step + 1, noise)
-        step += 1
-        if run.watch.stalled(float(search.losses)):
-            step = last if step >= _FIRST_FALL * last else math.ceil(_FIRST_FALL * last)
-        run.watch.tell(before + step)
-    with torch.no_grad():
-        return search.seen(run.judge(search.latents))
-
-
-class Watch:
-    """Counts steps, tells them, and says when a run gains no more."""
-
-    def __init__(self, config: InvertConfig, on_progress: Callable[[int, int], None] | None) -> None:
-        self.config = config
-        self.on_progress = on_progress
-        self.done = 0
-        self.best: list[float] = []
-
-    def tell(self, done: int) -> None:
-        """All steps up to `done` are done, or left out."""
-        self.done = done
-        if self.on_progress is not None:
-            self.on_progress(done, self.config.steps)
-
-    def stalled(self, loss: float) -> bool:
-        """Whether the best loss, now `loss`, has fallen too little for too long; if so, the count starts anew."""
-        self.best.append(loss)
-        patience = self.config.patience
-        if patience and len(self.best) > patience and loss > (1 - _LEAST_GAIN) * self.best[-1 - patience]:
-            self.best.clear()
-            return True
-        return False
-
-
-def jitter(latents: Tensor, scale: Tensor, progress: float, rng: torch.Generator) -> Tensor | None:
-    """Noise for latents, of a deviation that falls with the square of what is left of the first three quarters."""
-    strength = max(0.0, 1.0 - progress / 0.75) ** 2
-    if not strength or not bool(scale):
-        return None
-    return scale * strength * torch.randn(latents.shape, generator=rng, device=rng.device).to(latents)
-
-
-def step_of_adam(
-    search: Search, objective: Callable[[Tensor], Tensor], rate: Tensor, step: int, noise: Tensor | None = None
+def descend(
+    search: Search,
+    judge: Judge,
+    pace: Pace,
+    span: tuple[int, int],
+    *,
+    rng: torch.Generator,
+    tell: Callable[[int], None],
 ) -> Search:
-    """One step of Adam (Kingma and Ba, 2015), written out because its batch shrinks on the way."""
+    """Take the steps from `span[0]` up to `span[1]` of a run of `pace.steps`.
+
+    Where the best loss gains no more, the falling part of the learning rate comes early; where the rate falls already,
+    the run ends.
+
+    Args:
+        search: where the run is.
+        judge: what is to become small.
+        pace: rate, noise and patience.
+        span: the first step and the one after the last, counted from the start of the run.
+        rng: draws the noise, where there is some.
+        tell: called after each step with the count of steps that are done or left out.
+
+    Returns:
+        The search; its last latents are judged too.
+    """
+    step, last = span
+    losses: list[float] = []
+    while step < last:
+        progress = step / pace.steps
+        noise = jitter(search.latents, pace.jitter, progress, rng)
+        search = step_of_adam(search, judge, pace.learning_rate * ramp(progress), step + 1, noise)
+        step += 1
+        losses.append(float(search.losses.min()))
+        if has_stalled(losses, pace.patience):
+            losses.clear()
+            step = last if step >= FALL * pace.steps else max(step, math.ceil(FALL * pace.steps))
+        tell(step)
+    with torch.no_grad():
+        return search.seen(judge(search.latents))
+
+
+def step_of_adam(search: Search, judge: Judge, rate: float, step: int, noise: Tensor | None = None) -> Search:
+    """Step number `step`, from 1, of Adam (Kingma and Ba, 2015), written out because its batch shrinks on the way."""
     beta1, beta2 = 0.9, 0.999
     latents = search.latents.detach().requires_grad_()
-    losses = objective(latents if noise is None else latents + noise)
+    losses = judge(latents if noise is None else latents + noise)
     (gradient,) = torch.autograd.grad(losses.sum(), latents)
     mean = beta1 * search.mean + (1 - beta1) * gradient
     square = beta2 * search.square + (1 - beta2) * gradient.square()
     spread = (square / (1 - beta2**step)).sqrt() + torch.finfo(square.dtype).tiny
     moved = latents.detach() - rate * (mean / (1 - beta1**step)) / spread
-    # A loss with noise on it says nothing of the latent without it.
-    judged = search.seen(losses.detach()) if noise is None else search
-    return replace(judged, latents=moved, mean=mean, square=square)
+    return replace(search.seen(losses.detach()), latents=moved, mean=mean, square=square)
 
 
 def ramp(progress: float) -> float:
-    """Learning rate over the run, `progress` in [0, 1): up over the first 5 %, down to zero over the second half."""
+    """Learning rate over a run, `progress` in [0, 1): up over the first 5 %, down to zero over the second half."""
     up = min(1.0, progress / 0.05 + 0.02)
-    down = 0.5 - 0.5 * math.cos(math.pi * min(1.0, (1.0 - progress) / (1.0 - _FIRST_FALL)))
+    down = 0.5 - 0.5 * math.cos(math.pi * min(1.0, (1.0 - progress) / (1.0 - FALL)))
     return up * down
+
+
+def jitter(latents: Tensor, deviation: float, progress: float, rng: torch.Generator) -> Tensor | None:
+    """Noise like `latents`: its deviation falls to zero, squared, over the first three quarters of a run."""
+    strength = deviation * max(0.0, 1.0 - progress / 0.75) ** 2
+    if strength == 0:
+        return None
+    return strength * torch.randn(latents.shape, generator=rng, device=rng.device, dtype=latents.dtype).to(latents)
+
+
+def has_stalled(losses: list[float], patience: int) -> bool:
+    """Whether the last `patience` of the falling `losses` gained less than `LEAST_GAIN` together."""
+    return 0 < patience < len(losses) and losses[-1] > (1 - LEAST_GAIN) * losses[-1 - patience]

@@ -8,18 +8,17 @@ a particular GAN. Then, by choice, every layer gets a latent of its own ("w+", A
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from gan2shape.generators.descent import Pace, Search, descend
 from gan2shape.generators.load import LoadedGenerator
+from gan2shape.generators.protocol import FeatureExtractor
 
 _CHUNK = 32
-
-
 
 
 @dataclass(frozen=True)
@@ -43,8 +42,8 @@ class InvertConfig:
     truncation: float = 0.7
     """Truncation of the samples that are scored."""
     jitter: float = 0.0
-    """Noise on the latents while their picture is judged, in standard deviations of the generator's latents; it falls to
-    zero over the first three quarters of the steps (Karras et al., CVPR 2020, appendix D)."""
+    """Noise on the latents while their picture is judged, in standard deviations of the generator's latents; it falls
+    to zero over the first three quarters of the steps (Karras et al., CVPR 2020, appendix D)."""
     rows_steps: int = 0
     """Further steps in which every layer has a latent of its own (w+); 0 keeps one latent for all layers."""
     row_weight: float = 0.01
@@ -107,13 +106,9 @@ class _Judge:
         """Latents (B, ...) to losses (B,)."""
         pictures = self.loaded.generator.synthesize(latents)
         total = (pictures - self.image).abs().mean((1, 2, 3))
-        return total if self.loaded.features is None else total + self.weight * self.feature_distances(pictures)
-
-    def feature_distances(self, pictures: Tensor) -> Tensor:
-        """Pictures (B, 3, R, R) to the distances (B,) of their features."""
-        assert self.loaded.features is not None
-        pairs = zip(self.loaded.features(pictures), self.features, strict=True)
-        return torch.stack([(ours - theirs).abs().mean((1, 2, 3)) for ours, theirs in pairs]).sum(0)
+        if self.loaded.features is not None:
+            total = total + self.weight * map_distances(self.loaded.features(pictures), self.features)
+        return total
 
 
 def invert(
@@ -142,24 +137,32 @@ def invert(
     config = InvertConfig() if config is None else config
     _check(loaded, image, start_latents, config)
     judge = _Judge.of(loaded, image, config.feature_weight)
-    watch = Watch(config, on_progress)
-    search, scale = _start(loaded, judge, config, start_latents, rng)
+    search, spread = _start(loaded, judge, config, start_latents, rng)
+    pace = Pace(config.shared_steps, spread * config.learning_rate, spread * config.jitter)
+
+    def tell(done: int) -> None:
+        if on_progress is not None:
+            on_progress(done, config.steps)
+
     members = len(search.losses)
+    first = 0
     for steps, count in ((config.survey_steps, members), (config.narrow_steps, (members + 1) // 2)):
-        search = search.narrowed(count)
-        for _ in range(steps):
-            progress = watch.done / config.shared_steps
-            noise = jitter(search.latents, config.jitter * scale, progress, rng)
-            rate = scale * config.learning_rate * ramp(progress)
-            search = step_of_adam(search, judge, rate, watch.done + 1, noise)
-            watch.tell(watch.done + 1)
-    run = Run(judge, scale, config, watch, rng)
-    search = descend(search.narrowed(1), run, config.survey_steps + config.narrow_steps, config.shared_steps)
+        search = descend(search.narrowed(count), judge, pace, (first, first + steps), rng=rng, tell=tell)
+        first += steps
+    patient = replace(pace, patience=config.patience)
+    search = descend(search.narrowed(1), judge, patient, (first, config.shared_steps), rng=rng, tell=tell)
     if config.rows_steps:
         rows = search.best[:, None].expand(-1, getattr(loaded.generator, "num_ws", 1), -1).contiguous()
-        pull = _Pull(judge, rows, config.row_weight / float(scale.square()))
-        search = Search.at(rows, search.losses)
-        search = descend(search, replace(run, judge=pull), 0, config.rows_steps)
+        pull = _Pull(judge, rows, config.row_weight / spread**2)
+        patient = replace(patient, steps=config.rows_steps)
+        search = descend(
+            Search.at(rows, search.losses),
+            pull,
+            patient,
+            (0, config.rows_steps),
+            rng=rng,
+            tell=lambda done: tell(config.shared_steps + done),
+        )
     return _finish(judge, search)
 
 
@@ -192,29 +195,40 @@ def _check(loaded: LoadedGenerator, image: Tensor, start_latents: Tensor | None,
 @torch.no_grad()
 def _start(
     loaded: LoadedGenerator, judge: _Judge, config: InvertConfig, proposed: Tensor | None, rng: torch.Generator
-) -> tuple[Search, Tensor]:
-    """The proposals, the best of the random latents and the mean; and the standard deviation of latents (a scalar)."""
+) -> tuple[Search, float]:
+    """The proposals, the best of the random latents and the mean; and the standard deviation of latents."""
     samples = loaded.sample_latents(config.samples, rng=rng)
-    scale = (samples - loaded.w_mean).square().mean().sqrt()
+    spread = float((samples - loaded.w_mean).square().mean().sqrt())
     candidates = loaded.w_mean + config.truncation * (samples - loaded.w_mean)
     scores = torch.cat([judge(chunk) for chunk in candidates.split(_CHUNK)])
     known = loaded.w_mean.new_zeros(0, candidates.shape[1]) if proposed is None else proposed.to(candidates)
     best = candidates[scores.argsort()[: max(0, config.restarts - 1 - len(known))]]
     latents = torch.cat([known, best, loaded.w_mean[None]])
-    return Search.at(latents, judge(latents)), scale
+    return Search.at(latents, judge(latents)), spread
 
 
 @torch.no_grad()
 def _finish(judge: _Judge, search: Search) -> Inversion:
+    features = judge.loaded.features
     picture = judge.loaded.generator.synthesize(search.best).clamp(-1.0, 1.0)
-    distance = None if judge.loaded.features is None else float(judge.feature_distances(picture))
     return Inversion(
         latent=search.best,
         image=picture,
         psnr=signed_psnr(picture, judge.image),
         loss=float(judge(search.best)),
-        feature_distance=distance,
+        feature_distance=None if features is None else float(feature_distances(features, picture, judge.image)),
     )
+
+
+def map_distances(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> Tensor:
+    """Sum over feature maps (B, C, h, w) of their mean absolute differences: (B,)."""
+    pairs = zip(ours, theirs, strict=True)
+    return torch.stack([(one - other).abs().mean((1, 2, 3)) for one, other in pairs]).sum(0)
+
+
+def feature_distances(features: FeatureExtractor, pictures: Tensor, image: Tensor) -> Tensor:
+    """`map_distances` of the features of pictures (B, 3, H, W) and of one or B others, signed: (B,)."""
+    return map_distances(features(pictures), features(image))
 
 
 def signed_psnr(picture: Tensor, image: Tensor) -> float:
