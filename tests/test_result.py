@@ -134,6 +134,36 @@ def test_a_result_without_networks(result: ReconstructionResult, tmp_path: Path)
     assert ReconstructionResult.load(tmp_path).networks == {}
 
 
+@pytest.mark.parametrize(
+    ("record", "entries"),
+    [
+        (GeneratorRecord("a.pkl", "12", class_index=0), {"name": "a.pkl", "sha256": "12", "class_index": 0}),
+        (GeneratorRecord("a.pt", "12", features="m:f"), {"name": "a.pt", "sha256": "12", "features": "m:f"}),
+        (GeneratorRecord("m:build", ""), {"name": "m:build", "sha256": "", "note": "not a file"}),
+    ],
+)
+def test_classes_features_and_callables_are_recorded(
+    record: GeneratorRecord, entries: dict[str, object], result: ReconstructionResult, tmp_path: Path
+) -> None:
+    dataclasses.replace(result, generator=record).save(tmp_path)
+    written = json.loads((tmp_path / "config.json").read_text())["generator"]
+    if "note" in written:
+        written["note"] = written["note"].split(",")[0]
+    assert written == entries
+    assert ReconstructionResult.load(tmp_path).generator == record
+
+
+@pytest.mark.parametrize(
+    "entries", [{"name": "a"}, {"name": "a", "sha256": "", "class_index": True}, {"name": 1, "sha256": ""}]
+)
+def test_a_damaged_record_is_refused(entries: dict[str, object], result: ReconstructionResult, tmp_path: Path) -> None:
+    result.save(tmp_path)
+    settings = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**settings, "generator": entries}))
+    with pytest.raises(InputError, match="expected generator with"):
+        ReconstructionResult.load(tmp_path)
+
+
 def test_tensors_that_share_memory_can_be_saved(result: ReconstructionResult, tmp_path: Path) -> None:
     expanded = result.scene.albedo[:, :1].expand(1, 3, SIZE, SIZE)
     scene = dataclasses.replace(result.scene, albedo=expanded)

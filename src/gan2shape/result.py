@@ -22,6 +22,7 @@ from torch import Tensor
 
 from gan2shape._version import __version__
 from gan2shape.errors import CheckpointError, InputError
+from gan2shape.generators.loaded import identity_of
 from gan2shape.io.checkpoints import read_tensors, write_tensors
 from gan2shape.io.files import make_folder, translated_output_errors, write_json, write_text
 from gan2shape.io.images import write_image, write_mask
@@ -34,6 +35,7 @@ FORMAT_VERSION = 1
 GAN2SHAPE = "gan2shape"
 # One entry only: the order of several is left to chance, and equal results should be equal files.
 _METADATA = {"format": f"gan2shape {FORMAT_VERSION}"}
+_NO_HASH = "not a file, so there is no hash of it; it is known by its name only"
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,32 @@ class GeneratorRecord:
     """Which generator, or which other file of weights, made a result.
 
     Attributes:
-        name: the bundled name or the file's name, without its folder.
+        name: the bundled name, the file's name without its folder, or ``module:function``.
         sha256: of the file of weights, hexadecimal; empty for a generator that is not a file.
+        class_index: which class of a conditional generator; None for an unconditional one.
+        features: where features came from that took the place of the generator's own; empty for those.
     """
 
     name: str
     sha256: str
+    class_index: int | None = None
+    features: str = ""
+
+    @property
+    def identity(self) -> str:
+        """What `LoadedGenerator.identity` must be to go on with the result."""
+        return identity_of(self.name, self.sha256, self.class_index)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; a generator that is no file is said to have no hash."""
+        entries: dict[str, Any] = {"name": self.name, "sha256": self.sha256}
+        if self.class_index is not None:
+            entries["class_index"] = self.class_index
+        if self.features:
+            entries["features"] = self.features
+        if self.name and not self.sha256:
+            entries["note"] = _NO_HASH
+        return entries
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +142,7 @@ class ReconstructionResult:
             "working_size": self.camera.image_size,
             "camera": {"fov_deg": self.camera.fov_deg, "pivot_depth": self.camera.pivot_depth},
             "seed": self.seed,
-            "generator": {"name": self.generator.name, "sha256": self.generator.sha256},
+            "generator": self.generator.to_dict(),
             "warnings": list(self.warnings),
             "config": dict(self.config),
         }
@@ -164,7 +186,7 @@ class ReconstructionResult:
             mask=target["mask"],
             latent=target.get("latent"),
             networks=_read(place / "networks.safetensors", {}) if (place / "networks.safetensors").exists() else {},
-            generator=GeneratorRecord(**settings["generator"]),
+            generator=_generator(place / "config.json", settings["generator"]),
             config=settings["config"],
             seed=settings["seed"],
             history=_read_rows(place / "history.jsonl"),
@@ -200,7 +222,7 @@ def describe_environment(generator: GeneratorRecord, *, device: torch.device) ->
         "platform": f"{platform.system()} {platform.machine()}",
         "device": torch.cuda.get_device_name(device) if cuda else device.type,
         "threads": torch.get_num_threads(),
-        "generator": {"name": generator.name, "sha256": generator.sha256},
+        "generator": generator.to_dict(),
     }
 
 
@@ -296,11 +318,20 @@ def _read_settings(place: Path) -> dict[str, Any]:
             raise InputError(
                 f"{file}: expected {name} to be of type {kind.__name__}; got {settings.get(name)!r}; reconstruct again"
             )
-    for name, entries in {"camera": {"fov_deg", "pivot_depth"}, "generator": {"name", "sha256"}}.items():
-        if set(settings[name]) != entries:
-            got = sorted(settings[name])
-            raise InputError(f"{file}: expected {name} with {sorted(entries)}; got {got}; reconstruct again")
+    entries = {"fov_deg", "pivot_depth"}
+    if set(settings["camera"]) != entries:
+        got = sorted(settings["camera"])
+        raise InputError(f"{file}: expected camera with {sorted(entries)}; got {got}; reconstruct again")
     return settings
+
+
+def _generator(file: Path, entries: dict[str, Any]) -> GeneratorRecord:
+    """The record that `GeneratorRecord.to_dict` wrote."""
+    kinds = {"name": str, "sha256": str, "class_index": int, "features": str, "note": str}
+    got = sorted(entries)
+    if not {"name", "sha256"} <= set(got) <= set(kinds) or any(type(entries[name]) is not kinds[name] for name in got):
+        raise InputError(f"{file}: expected generator with ['name', 'sha256']; got {got}; reconstruct again")
+    return GeneratorRecord(**{name: value for name, value in entries.items() if name != "note"})
 
 
 def _camera(file: Path, size: int, entries: dict[str, Any]) -> Camera:

@@ -160,7 +160,7 @@ def _replaced(part: str, name: str, tensor: torch.Tensor) -> Callable[[dict], No
         (_replaced("d", "final_linear.1.weight", torch.zeros(2, 6)), r"must be \(1, 6\); got \(2, 6\)"),
         (lambda content: content.pop("g_ema"), "expected 'g_ema'; found d"),
         (lambda content: content.__setitem__("d", {"x": torch.zeros(1)}), "no StyleGAN2 discriminator"),
-        (lambda content: content.__setitem__("latent_avg", torch.zeros(4)), "latent_avg must be 5 finite numbers"),
+        (lambda content: content.__setitem__("latent_avg", torch.zeros(4)), "mean latent must be 5 finite numbers"),
     ],
 )
 def test_wrong_checkpoints_are_told_in_one_line(damage: Callable, message: str, tmp_path: Path) -> None:

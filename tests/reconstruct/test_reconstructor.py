@@ -149,7 +149,7 @@ def test_initial_weights_of_another_size_are_refused(loaded: LoadedGenerator) ->
 
 def test_a_generator_without_discriminator_needs_features(tmp_path: Path) -> None:
     alone = small_generator(tmp_path, discriminator=False)
-    with pytest.raises(ValueError, match="has no discriminator; hand in a feature extractor"):
+    with pytest.raises(InputError, match="has no discriminator; hand in a feature extractor"):
         Reconstructor(alone, TINY)
     result = Reconstructor(alone, TINY, features=grey_levels)(small_target(alone))
     assert not result.warnings

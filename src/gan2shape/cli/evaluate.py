@@ -83,21 +83,24 @@ class Evaluate:
             UserError: the generator is another one than the result's.
         """
         from gan2shape.cli.render import check_same_generator
+        from gan2shape.cli.runtime import load_again
         from gan2shape.cli.saved import load_saved
-        from gan2shape.generators import LoadedGenerator, load_generator
+        from gan2shape.generators import LoadedGenerator
         from gan2shape.reconstruct.pipeline import gan_projection
 
-        loaded: dict[int, LoadedGenerator] = {}
+        loaded: dict[tuple[int, int | None], LoadedGenerator] = {}
+        device = self.compute.torch_device()
 
         def painter_of(stored: StoredResult) -> Painter | None:
             if stored.result is None or not any(name.startswith("encoder.") for name in stored.result.networks):
                 return None
             saved = load_saved(stored.folder)
             tail = saved.config.projection.offset_layers
-            if tail not in loaded:
-                loaded[tail] = load_generator(self.generator, device=self.compute.torch_device(), offset_layers=tail)
-            check_same_generator(saved, loaded[tail].sha256)
-            return gan_projection(saved.result, loaded[tail], saved.config)
+            kind = (tail, saved.result.generator.class_index)
+            if kind not in loaded:
+                loaded[kind] = load_again(self.generator, saved.result, device=device, offset_layers=tail)
+            check_same_generator(saved, loaded[kind])
+            return gan_projection(saved.result, loaded[kind], saved.config)
 
         return painter_of
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from gan2shape._version import __version__
 from gan2shape.cli.runtime import say
 from gan2shape.reconstruct.presets import PRESETS
+
+if TYPE_CHECKING:
+    from gan2shape.errors import CheckpointError
 
 _SHOWN_TENSORS = 20
 
@@ -23,12 +26,17 @@ class Info:
     For example:
       $ gan2shape info
       $ gan2shape info ffhq.pt --json
+      $ gan2shape info cifar10.pkl --class 3
     """
 
     file: Annotated[
-        Positional[Path | None], arg(metavar="[FILE]", help_behavior_hint="(default: the bundled generator)")
+        Positional[str | None], arg(metavar="[FILE]", help_behavior_hint="(default: the bundled generator)")
     ] = None
-    """Checkpoint to look into (.safetensors, .pt): a generator, or any file of tensors."""
+    """Checkpoint to look into (.safetensors, .pt, .pkl): a generator, or any file of tensors; or module:function."""
+    class_index: Annotated[int | None, arg(name="class", metavar="N", help_behavior_hint="(optional)")] = None
+    """Check that a conditional generator has this class."""
+    latent_dim: Annotated[int | None, arg(metavar="COUNT", help_behavior_hint="(optional)")] = None
+    """Count of numbers in a latent of module:function that does not say so itself."""
     json: FlagCreatePairsOff[bool] = False
     """Print JSON."""
 
@@ -38,13 +46,38 @@ class Info:
         Raises:
             UserError: a checkpoint that cannot be read.
         """
-        facts = {**_machine(), **_bundle(), **_checkpoint(self.file)}
+        facts = {**_machine(), **_bundle(), **self._source()}
         if self.json:
             say(json.dumps(facts, indent=2))
             return
         width = max(len(name) for name in facts)
         for name, value in facts.items():
             say(f"{name:<{width}}  {_text(value)}")
+
+    def _source(self) -> dict[str, Any]:
+        """What a generator is like; of another file of tensors, their names and shapes."""
+        from gan2shape.cli.runtime import see_own_code
+        from gan2shape.errors import CheckpointError
+        from gan2shape.generators.functional import is_reference
+        from gan2shape.generators.load import BUNDLED, describe_generator
+        from gan2shape.io.checkpoints import sha256
+        from gan2shape.networks.trained import describe
+
+        source = self.file or BUNDLED
+        see_own_code(source)
+        plain = source == BUNDLED or is_reference(source)
+        path = Path(source).expanduser()
+        trained = {} if plain or path.suffix.lower() == ".pkl" else describe(path)
+        if trained:
+            return {"networks": path.name, "sha256": sha256(path), **trained}
+        try:
+            about = describe_generator(source, class_index=self.class_index, latent_dim=self.latent_dim)
+        except CheckpointError as error:
+            if plain or self.class_index is not None or path.suffix.lower() == ".pkl":
+                raise
+            return _other_file(path, error)
+        metadata = about.pop("metadata", {})
+        return {**about, **_named(metadata)}
 
 
 def _machine() -> dict[str, Any]:
@@ -68,28 +101,14 @@ def _bundle() -> dict[str, Any]:
     return {"bundled": [name for name in files if not name.startswith((".", "_"))], "presets": list(PRESETS)}
 
 
-def _checkpoint(file: Path | None) -> dict[str, Any]:
-    """What a generator is like; of another file of tensors, their names and shapes."""
-    from gan2shape.errors import CheckpointError
-    from gan2shape.generators import load_generator
+def _other_file(file: Path, reason: CheckpointError) -> dict[str, Any]:
+    """Names and shapes of a file's tensors."""
     from gan2shape.io.checkpoints import read_metadata, read_tensors, sha256
-    from gan2shape.networks.trained import describe
 
-    trained = {} if file is None else describe(file)
-    if file is not None and trained:
-        return {"networks": file.name, "sha256": sha256(file), **trained}
-    try:
-        loaded = load_generator("bundled" if file is None else file)
-    except CheckpointError as error:
-        if file is None:
-            raise
-        tensors = read_tensors(file)  # Raises again what is wrong with a file that is no checkpoint at all.
-        shapes = {name: list(tensor.shape) for name, tensor in sorted(tensors.items())[:_SHOWN_TENSORS]}
-        facts = {"file": file.name, "sha256": sha256(file), "no generator": str(error), "tensors": len(tensors)}
-        return {**facts, "shapes": shapes, **_named(read_metadata(file))}
-    about = dict(loaded.about)
-    metadata = about.pop("metadata", {})
-    return {"generator": loaded.name, "sha256": loaded.sha256, **about, **_named(metadata)}
+    tensors = read_tensors(file)  # Raises again what is wrong with a file that is no checkpoint at all.
+    shapes = {name: list(tensor.shape) for name, tensor in sorted(tensors.items())[:_SHOWN_TENSORS]}
+    facts = {"file": file.name, "sha256": sha256(file), "no generator": str(reason), "tensors": len(tensors)}
+    return {**facts, "shapes": shapes, **_named(read_metadata(file))}
 
 
 def _named(metadata: dict[str, str]) -> dict[str, str]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from gan2shape.errors import InputError, UserError
 from gan2shape.generators import LoadedGenerator
+from gan2shape.generators.functional import is_reference, load_features
 from gan2shape.generators.protocol import FeatureExtractor
-from gan2shape.io.checkpoints import read_tensors
+from gan2shape.io.checkpoints import read_tensors, sha256
 from gan2shape.priors.masks import auto_mask, no_mask, read_mask
 from gan2shape.reconstruct.target import Framing
 
@@ -51,6 +54,23 @@ def read_latent(file: Path) -> Tensor:
     return tensors["latent"] if "latent" in tensors else next(iter(tensors.values()))
 
 
+def with_features(loaded: LoadedGenerator, source: str) -> LoadedGenerator:
+    """The generator with other features: of a file of VGG-16 weights, or of ``module:function``.
+
+    Raises:
+        UserError: no such file or function, or one that makes no maps of pictures.
+    """
+    device = loaded.w_mean.device
+    if is_reference(source):
+        with torch.no_grad():
+            picture = loaded.generator.synthesize(loaded.w_mean[None])
+        return dataclasses.replace(loaded, features=load_features(source, picture), features_from=source)
+    from gan2shape.networks.vgg import load_vgg
+
+    vgg = load_vgg(source).to(device).eval().requires_grad_(False)
+    return dataclasses.replace(loaded, features=vgg, features_from=f"{Path(source).name} {sha256(source)}")
+
+
 def perceptual_features(verb: Reconstruct, loaded: LoadedGenerator) -> FeatureExtractor | None:
     """VGG-16 features if a file was named; else None, which means the discriminator's.
 
@@ -70,9 +90,14 @@ def perceptual_features(verb: Reconstruct, loaded: LoadedGenerator) -> FeatureEx
         return load_vgg(file, verb.lpips).to(loaded.w_mean.device).eval().requires_grad_(False)
     if verb.lpips is not None:
         raise UserError("--lpips goes with --vgg or --download-vgg")
-    if verb.config.objective.features == "vgg" or loaded.features is None:
+    if verb.config.objective.features == "vgg":
         raise UserError(
-            f"{loaded.name} has no discriminator, or the settings ask for VGG features: name a file of VGG-16 and "
-            "LPIPS weights with --vgg, or a folder with --download-vgg"
+            "the settings ask for VGG features: name a file of VGG-16 weights with --vgg, or a folder with "
+            "--download-vgg"
+        )
+    if loaded.features is None:
+        raise UserError(
+            f"{loaded.name} has no discriminator: name other features with --features (a file of VGG-16 weights, or "
+            "module:function), or --vgg"
         )
     return None

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Union
 
 import tyro
 
+from gan2shape.cli.convert import Convert
 from gan2shape.cli.coverage import Coverage
 from gan2shape.cli.data import Pack, Synface
 from gan2shape.cli.demo import Demo
@@ -36,6 +37,7 @@ VERBS = {
     "export": Export,
     "evaluate": Evaluate,
     "coverage": Coverage,
+    "convert": Convert,
     "info": Info,
 }
 

@@ -134,7 +134,8 @@ class Pretrain:
     def _identity(self, loaded: LoadedGenerator) -> dict[str, Any]:
         """What must be the same for a run to go on."""
         return {
-            "generator": loaded.sha256,
+            "generator": loaded.identity,
+            "features": loaded.features_from,
             "configuration": self.config.to_dict(),
             "seed": self.runtime.seed,
             "truncation": self.truncation,

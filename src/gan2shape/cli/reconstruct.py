@@ -202,7 +202,7 @@ def started_from(verb: Reconstruct, loaded: LoadedGenerator) -> tuple[Reconstruc
     from gan2shape.reconstruct.pretrain import load_pretrained
 
     start = load_pretrained(verb.pretrained)
-    if start.generator != loaded.sha256:
+    if start.generator != loaded.identity:
         raise UserError(
             f"{verb.pretrained}: expected networks that were pre-trained with the generator {loaded.name}; "
             "got those of another; name it with --generator, or run gan2shape pretrain for this one"

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gan2shape.cli.saved import Saved
+    from gan2shape.generators import LoadedGenerator
     from gan2shape.render import Pose
 
 _MOST_VIEWS = 10_000
@@ -67,7 +68,8 @@ class Render:
     gan: FlagCreatePairsOff[bool] = False
     """Let the GAN paint the views, as photo-realistic as it can."""
     generator: Annotated[str, arg(metavar="SOURCE")] = "bundled"
-    """With --gan: the GAN that the result was made with, "bundled" or a checkpoint file."""
+    """With --gan: the GAN that the result was made with, "bundled", a checkpoint file or module:function; its class is
+    known from the result."""
     compute: OmitArgPrefixes[Compute] = field(default_factory=Compute)
     """Where to compute."""
 
@@ -143,7 +145,7 @@ class Render:
         Raises:
             UserError: the generator is another one than the result's, or the result is of a method without one.
         """
-        from gan2shape.generators import load_generator
+        from gan2shape.cli.runtime import load_again
         from gan2shape.reconstruct.pipeline import gan_projection
         from gan2shape.render import reproject
 
@@ -151,8 +153,8 @@ class Render:
         if saved.result.latent is None:
             raise UserError(f"the result was made by {saved.result.method}, which has no GAN; leave --gan out")
         tail = saved.config.projection.offset_layers
-        loaded = load_generator(self.generator, device=self.compute.torch_device(), offset_layers=tail)
-        check_same_generator(saved, loaded.sha256)
+        loaded = load_again(self.generator, saved.result, device=self.compute.torch_device(), offset_layers=tail)
+        check_same_generator(saved, loaded)
         project = gan_projection(saved.result, loaded, saved.config)
 
         def picture_of(view: View) -> Tensor:
@@ -170,18 +172,18 @@ def pose_of(view: View, saved: Saved) -> Pose:
     return turn_poses((Turn(view.yaw, view.pitch),), saved.result.scene.depth)
 
 
-def check_same_generator(saved: Saved, sha256: str) -> None:
+def check_same_generator(saved: Saved, loaded: LoadedGenerator) -> None:
     """Refuse another generator than the one that made the result.
 
     Raises:
         UserError: it is another one.
     """
     record = saved.result.generator
-    if sha256 != record.sha256:
+    if loaded.identity != record.identity:
         advice = (
             "leave --generator out (if that is what you did, another version of gan2shape made the result: "
             "reconstruct again)"
             if record.name == "bundled"
-            else "name its file with --generator"
+            else f"name {'its file' if record.sha256 else 'it'} with --generator"
         )
         raise UserError(f"the result was made with the generator {record.name}, this is another one; {advice}")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import torch
 
     from gan2shape.generators import LoadedGenerator
+    from gan2shape.result import ReconstructionResult
 
 Device = Literal["auto", "cpu", "cuda"]
 SEED_LIMIT = 2**63
@@ -68,7 +69,15 @@ class Runtime(Compute):
     """Where and with what a command computes."""
 
     generator: Annotated[str, arg(metavar="SOURCE")] = "bundled"
-    """The GAN: "bundled", or a checkpoint file (.safetensors, .pt, or NVIDIA's .pkl)."""
+    """The GAN: "bundled", a checkpoint file (.safetensors, .pt, or NVIDIA's .pkl), or module:function, your own Python
+    code that makes pictures of latents."""
+    class_index: Annotated[int | None, arg(name="class", metavar="N", help_behavior_hint="(optional)")] = None
+    """Which class a conditional GAN draws, from 0; gan2shape info FILE tells how many there are."""
+    latent_dim: Annotated[int | None, arg(metavar="COUNT", help_behavior_hint="(optional)")] = None
+    """Count of numbers in a latent of module:function that does not say so itself."""
+    features: Annotated[str | None, arg(metavar="SOURCE", help_behavior_hint="(optional)")] = None
+    """In place of the discriminator's features: a file of VGG-16 weights (torchvision's), or module:function, your own
+    Python code that makes maps of pictures."""
     seed: int = 0
     """Seed of everything random; the same seed gives the same result on a CPU (on a GPU nearly the same)."""
 
@@ -81,7 +90,52 @@ class Runtime(Compute):
         from gan2shape.generators import load_generator
 
         check_seed(self.seed, "--seed")
-        return load_generator(self.generator, device=self.torch_device(), offset_layers=offset_layers)
+        see_own_code(self.generator, self.features)
+        loaded = load_generator(
+            self.generator,
+            device=self.torch_device(),
+            offset_layers=offset_layers,
+            class_index=self.class_index,
+            latent_dim=self.latent_dim,
+        )
+        if self.features is None:
+            return loaded
+        from gan2shape.cli.inputs import with_features
+
+        return with_features(loaded, self.features)
+
+
+def load_again(
+    source: str, result: ReconstructionResult, *, device: torch.device, offset_layers: int
+) -> LoadedGenerator:
+    """The generator that made a result, by what the user names and what the result knows: class and size of latents.
+
+    Raises:
+        UserError: a source that cannot be used.
+    """
+    from gan2shape.generators import load_generator
+
+    see_own_code(source)
+    width = None if result.latent is None or result.generator.sha256 else int(result.latent.shape[-1])
+    return load_generator(
+        source,
+        device=device,
+        offset_layers=offset_layers,
+        class_index=result.generator.class_index,
+        latent_dim=width,
+    )
+
+
+def see_own_code(*sources: str | None) -> None:
+    """Let modules of the current folder be imported, after all others, where module:function is named."""
+    import os
+    import sys
+
+    from gan2shape.generators.functional import is_reference
+
+    here = os.getcwd()
+    if any(is_reference(source) for source in sources) and here not in sys.path and "" not in sys.path:
+        sys.path.append(here)
 
 
 def check_seed(seed: int, flag: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +51,7 @@ class Sample:
         from gan2shape.io.checkpoints import write_tensors
         from gan2shape.io.files import FolderLock
         from gan2shape.io.images import write_image
+        from gan2shape.reconstruct.reconstructor import record_of
 
         if not 1 <= self.count <= _MOST:
             raise UserError(f"--count must be from 1 to {_MOST}; got {self.count}")
@@ -58,6 +60,7 @@ class Sample:
         loaded = self.runtime.load()
         rng = torch.Generator(loaded.w_mean.device).manual_seed(self.runtime.seed)
         latents = loaded.sample_latents(self.count, rng=rng, truncation=self.truncation)
+        made_by = {"generator": json.dumps(record_of(loaded).to_dict(), sort_keys=True)}
         shown: list[Tensor] = []
         with FolderLock(self.output):
             done = 0
@@ -66,7 +69,7 @@ class Sample:
                     images = loaded.generator.synthesize(chunk).clamp(-1, 1).cpu()
                 for image, latent in zip(images, chunk.cpu(), strict=True):
                     write_image(self.output / f"{done:03d}.png", image)
-                    write_tensors(self.output / f"{done:03d}.safetensors", {"latent": latent[None]}, {})
+                    write_tensors(self.output / f"{done:03d}.safetensors", {"latent": latent[None]}, made_by)
                     done += 1
                 if done - len(chunk) < GRID_LIMIT:
                     shown.append(images)

@@ -89,11 +89,9 @@ def check_latent(latent: Tensor, loaded: LoadedGenerator) -> Tensor:
     latent = latent[None] if latent.ndim == 1 else latent
     rows = getattr(loaded.generator, "num_ws", None)
     good = latent.ndim in (2, 3) and latent.shape[0] == 1 and latent.shape[-1] == width
-    if not good or (latent.ndim == 3 and rows is not None and latent.shape[1] != rows):
-        raise InputError(
-            f"the latent must be {width} numbers, or {rows or 'L'} x {width}, for this generator; "
-            f"got {tuple(latent.shape)}"
-        )
+    if not good or (latent.ndim == 3 and latent.shape[1] != rows):
+        layered = "" if rows is None else f", or {rows} x {width}"
+        raise InputError(f"the latent must be {width} numbers{layered}, for this generator; got {tuple(latent.shape)}")
     if not bool(torch.isfinite(latent).all()):
         raise InputError("the latent holds NaN or infinite numbers; invert the picture again, or leave --latent out")
     return latent
@@ -249,8 +247,8 @@ def _identity(
         "picture": identity_hash(job.picture),
         "mask": identity_hash(mask),
         "latent": "" if latent is None else identity_hash(latent),
-        "generator": reconstructor.loaded.sha256,
-        "perceptual features": _fingerprint(features),
+        "generator": reconstructor.loaded.identity,
+        "perceptual features": _fingerprint(features) or reconstructor.loaded.features_from,
         "start": "" if start is None else weights_hash(start),
         "configuration": reconstructor.config.to_dict(),
         "seed": seed,
@@ -282,7 +280,7 @@ def _finished(
         "another method": result.method != GAN2SHAPE,
         "other settings": configuration != identity["configuration"],
         "another seed": result.seed != identity["seed"],
-        "another generator": result.generator.sha256 != identity["generator"],
+        "another generator": result.generator.identity != identity["generator"],
         "another picture": not torch.equal(result.image, image.cpu()),
         "another mask": not torch.equal(result.mask, mask.cpu()),
         "another latent": latent is not None and not _same(result.latent, latent),

@@ -45,7 +45,7 @@ class Pretrained:
         weights: factor and encoder weights, named as in `ReconstructionResult.networks`.
         config: the settings of the training, its network sizes and geometry among them; pose and light are the
             estimated priors.
-        generator: SHA-256 of the generator.
+        generator: identity of the generator (`LoadedGenerator.identity`): its file's SHA-256, with the class if any.
         about: pictures, seed and what else people should know; plain values.
     """
 
@@ -129,7 +129,7 @@ def pretrain(
     pose, lighting = estimate_priors(nets, loaded, framing, count=prior_pictures, rng=rng, base=config.lighting)
     about = {"pictures": str(target.count), "seed": str(seed), "warnings": "; ".join(run.warnings)}
     weights = gather_weights({"factors": nets, "encoder": encoder})
-    return Pretrained(weights, replace(config, pose=pose, lighting=lighting), loaded.sha256, about)
+    return Pretrained(weights, replace(config, pose=pose, lighting=lighting), loaded.identity, about)
 
 
 @torch.no_grad()

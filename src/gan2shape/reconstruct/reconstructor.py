@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gan2shape.errors import InputError
 from gan2shape.generators import LoadedGenerator
 from gan2shape.generators.protocol import FeatureExtractor
 from gan2shape.networks import FactorNetworks, ResidualEncoder
@@ -38,7 +39,7 @@ class Reconstructor:
             factor networks too; step 0 is left out then.
 
     Raises:
-        ValueError: neither the generator nor the caller offers features.
+        InputError: neither the generator nor the caller offers features.
     """
 
     def __init__(
@@ -51,7 +52,9 @@ class Reconstructor:
     ) -> None:
         perceptual = features if features is not None else loaded.features
         if perceptual is None:
-            raise ValueError(f"{loaded.name} has no discriminator; hand in a feature extractor (for example VGG-16)")
+            raise InputError(
+                f"{loaded.name} has no discriminator; hand in a feature extractor, for example VGG-16 (--features FILE)"
+            )
         geometry = config.geometry
         self.loaded, self.config = loaded, config
         self.perceptual_features: FeatureExtractor = perceptual
@@ -98,7 +101,7 @@ class Reconstructor:
             image=target.image,
             latent=target.latent,
             networks=gather_weights({"factors": nets, "encoder": encoder}),
-            generator=GeneratorRecord(self.loaded.name, self.loaded.sha256),
+            generator=record_of(self.loaded),
             config=self.config.to_dict(),
             seed=seed,
             history=tuple(run.history),
@@ -221,6 +224,11 @@ class Reconstructor:
     def _has_start(self, name: str) -> bool:
         """Whether weights to start from were handed in for the factor networks or the encoder."""
         return any(key.startswith(f"{name}.") for key in self.initial_weights or {})
+
+
+def record_of(loaded: LoadedGenerator) -> GeneratorRecord:
+    """What a result tells of its generator."""
+    return GeneratorRecord(loaded.name, loaded.sha256, loaded.class_index, loaded.features_from)
 
 
 def depth_range_of(geometry: Geometry) -> DepthRange:

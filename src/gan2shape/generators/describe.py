@@ -1,0 +1,78 @@
+"""Plain facts about a checkpoint, for ``gan2shape info`` and for `LoadedGenerator.about`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from gan2shape.generators.checkpoint import Checkpoint, Networks
+from gan2shape.generators.discriminator import StyleGAN2Discriminator
+from gan2shape.generators.stylegan2 import StyleGAN2Generator
+from gan2shape.generators.stylegan3 import StyleGAN3Generator
+
+
+def describe(checkpoint: Checkpoint, networks: Networks) -> dict[str, Any]:
+    """Kind, sizes, widths, latent sizes, mapping depth, counts of parameters, classes, and what is missing."""
+    generator, discriminator = networks.generator, networks.discriminator
+    config = generator.config
+    facts: dict[str, Any] = {
+        "kind": kind_of(generator),
+        "layout": checkpoint.layout,
+        "resolution": config.resolution,
+        "channels": _channels(generator),
+        "discriminator_channels": None if discriminator is None else dict(discriminator.config.channels),
+        "z_dim": config.z_dim,
+        "w_dim": config.w_dim,
+        "num_ws": config.num_ws,
+        "mapping_layers": config.mapping_layers,
+        "parameters": {"generator": _count(generator), "discriminator": _count(discriminator)},
+        "missing": _missing(networks),
+        "metadata": dict(checkpoint.metadata),
+    }
+    architectures = _architectures(generator, discriminator)
+    if architectures:
+        facts["architectures"] = architectures
+    if checkpoint.classes:
+        facts["classes"] = checkpoint.classes
+    return facts
+
+
+def _channels(generator: StyleGAN2Generator | StyleGAN3Generator) -> dict[int, int] | list[int]:
+    """By resolution, or layer by layer."""
+    if isinstance(generator, StyleGAN2Generator):
+        return dict(generator.config.channels)
+    return list(generator.config.channels)
+
+
+def kind_of(generator: StyleGAN2Generator | StyleGAN3Generator) -> str:
+    """ "StyleGAN2", "StyleGAN3-T" or "StyleGAN3-R"."""
+    if isinstance(generator, StyleGAN2Generator):
+        return "StyleGAN2"
+    return "StyleGAN3-R" if generator.config.kernel_size == 1 else "StyleGAN3-T"
+
+
+def _architectures(
+    generator: StyleGAN2Generator | StyleGAN3Generator, discriminator: StyleGAN2Discriminator | None
+) -> dict[str, str]:
+    """Of networks other than the usual ones: a generator that adds pictures up, and a residual discriminator."""
+    found = {}
+    if isinstance(generator, StyleGAN2Generator) and generator.config.residual:
+        found["generator"] = "resnet"
+    if discriminator is not None and discriminator.config.sees_every_size:
+        found["discriminator"] = "skip"
+    return found
+
+
+def _missing(networks: Networks) -> list[str]:
+    style2 = isinstance(networks.generator, StyleGAN2Generator)
+    absent = {
+        "discriminator": networks.discriminator is None,
+        "noise maps (seeded ones take their place)": style2 and not networks.has_noise,
+        "latent mean (that of 4096 samples takes its place)": networks.w_mean is None,
+    }
+    return [what for what, is_absent in absent.items() if is_absent]
+
+
+def _count(network: nn.Module | None) -> int:
+    return 0 if network is None else sum(parameter.numel() for parameter in network.parameters())

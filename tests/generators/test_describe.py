@@ -1,0 +1,47 @@
+"""Facts for people, counted by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from gan2shape.generators.checkpoint import open_checkpoint
+from gan2shape.generators.describe import describe
+from gan2shape.generators.load import describe_generator
+from tests.generators import test_nvidia, test_nvidia_discriminator, test_stylegan3
+
+
+def test_a_conditional_residual_stylegan2(tmp_path: Path) -> None:
+    state = test_nvidia.generator_tensors("resnet", classes=3, noise=False)
+    torch.save({"G_ema": state, "D": test_nvidia_discriminator.discriminator_tensors("skip", 3)}, tmp_path / "a.pt")
+    facts = describe_generator(tmp_path / "a.pt")
+    expected = {
+        "generator": "a.pt",
+        "kind": "StyleGAN2",
+        "layout": "NVIDIA's names",
+        "resolution": 16,
+        "channels": test_nvidia.CHANNELS,
+        "discriminator_channels": test_nvidia.CHANNELS,
+        "z_dim": 7,
+        "w_dim": 8,
+        "num_ws": 6,
+        "mapping_layers": 3,
+        "classes": 3,
+        "architectures": {"generator": "resnet", "discriminator": "skip"},
+        "missing": ["noise maps (seeded ones take their place)"],
+    }
+    assert {name: facts[name] for name in expected} == expected
+    assert len(facts["sha256"]) == 64
+
+
+def test_parameters_of_a_stylegan3_are_counted(tmp_path: Path) -> None:
+    state = test_stylegan3.random_state()
+    torch.save(state, tmp_path / "a.pt")
+    checkpoint = open_checkpoint(tmp_path / "a.pt")
+    facts = describe(checkpoint, checkpoint.networks())
+    weights = [tensor.numel() for name, tensor in state.items() if name.endswith((".weight", ".bias"))]
+    assert facts["parameters"] == {"generator": sum(weights), "discriminator": 0}
+    assert (facts["kind"], facts["channels"]) == ("StyleGAN3-T", list(test_stylegan3.WIDTHS[:-1]))
+    assert facts["missing"] == ["discriminator"]
+    assert "classes" not in facts
