@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from gan2shape.errors import InputError
 from gan2shape.generators import InvertConfig, LoadedGenerator
 from gan2shape.generators.offsets import DirectOffset
 from gan2shape.generators.typicality import (
@@ -145,3 +146,9 @@ def test_its_own_pictures_are_found_again() -> None:
     assert own.feature_distance is not None
     assert own.feature_distance < 0.02
     assert invert_own(made(stretched, features=False), 1, config=quick).feature_distance is None
+
+
+def test_a_generator_without_layers_has_no_latent_for_each() -> None:
+    config = InvertConfig(samples=1, restarts=1, survey_steps=0, narrow_steps=0, final_steps=1, rows_steps=1)
+    with pytest.raises(InputError, match="no layers to tell apart"):
+        invert_own(made(stretched), 1, config=config)

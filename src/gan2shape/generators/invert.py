@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from gan2shape.errors import InputError
 from gan2shape.generators.descent import Pace, Search, descend
 from gan2shape.generators.load import LoadedGenerator
 from gan2shape.generators.protocol import FeatureExtractor
@@ -131,8 +132,8 @@ def invert(
         on_progress: called with the count of steps done and of all steps, after each.
 
     Raises:
-        ValueError: the picture or the starts have another shape or hold numbers that are not finite, or a latent per
-            layer is asked of a generator that has no layers to tell apart.
+        ValueError: the picture or the starts have another shape or hold numbers that are not finite.
+        InputError: a latent per layer is asked of a generator that has no layers to tell apart.
     """
     config = InvertConfig() if config is None else config
     _check(loaded, image, start_latents, config)
@@ -189,7 +190,7 @@ def _check(loaded: LoadedGenerator, image: Tensor, start_latents: Tensor | None,
         if tensor is not None and not bool(torch.isfinite(tensor).all()):
             raise ValueError(f"{name} holds NaN or infinite numbers")
     if config.rows_steps and not hasattr(loaded.generator, "num_ws"):
-        raise ValueError(f"the generator {loaded.name} has no layers to tell apart: only one latent for all of them")
+        raise InputError(f"the generator {loaded.name} has no layers to tell apart, and so no latent for each of them")
 
 
 @torch.no_grad()

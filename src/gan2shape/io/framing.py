@@ -53,6 +53,12 @@ class Frame:
         """Whether its sides lie along rows and columns."""
         return self.right[1] == 0 and self.right[0] > 0
 
+    def to_picture(self, points: np.ndarray, size: int) -> np.ndarray:
+        """Points (N, 2) of the frame's square, cut out at `size` pixels, to those of the picture."""
+        shift = np.asarray(points, dtype=float) * (2 / size) - 1
+        right = np.asarray(self.right)
+        return np.asarray(self.centre) + shift[:, :1] * right + shift[:, 1:] * np.asarray([-right[1], right[0]])
+
     def scaled(self, factor: float) -> Frame:
         """The frame about the same centre with sides `factor` times as long."""
         return Frame(self.centre, (factor * self.right[0], factor * self.right[1]), self.picture_px)
@@ -84,6 +90,12 @@ def centre_frame(picture_px: tuple[int, int]) -> Frame:
     """The centre square of a picture of this width and height."""
     width, height = picture_px
     return Frame((width / 2, height / 2), (min(width, height) / 2, 0.0), picture_px)
+
+
+def whole_frame(picture_px: tuple[int, int]) -> Frame:
+    """The least square about the whole of a picture of this width and height."""
+    width, height = picture_px
+    return Frame((width / 2, height / 2), (max(width, height) / 2, 0.0), picture_px)
 
 
 def face_frame(landmarks: np.ndarray, picture_px: tuple[int, int]) -> Frame:
@@ -183,7 +195,7 @@ def _padded(picture: Image.Image, corners: np.ndarray) -> tuple[Image.Image, np.
     low = np.floor(corners.min(0)).astype(int) - border
     high = np.ceil(corners.max(0)).astype(int) + border
     box = (max(0, low[0]), max(0, low[1]), min(width, high[0]), min(height, high[1]))
-    part = picture.crop(tuple(int(edge) for edge in box))
+    part = picture.crop((int(box[0]), int(box[1]), int(box[2]), int(box[3])))
     beyond = (box[0] - low[0], box[1] - low[1], high[0] - box[2], high[1] - box[3])
     origin = -low.astype(float)
     if max(beyond) <= border:

@@ -10,6 +10,8 @@ from gan2shape.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from gan2shape.io.framing import Frame
+
 _WORKING_SIDE_PX = 96  # longest side at which `auto_mask` looks at a picture; its cost grows with the pixels
 _LEAST_SIDE_PX = 8
 _ADVICE = "give a mask file that is white on the object, or use no mask"
@@ -23,22 +25,29 @@ class Masker(Protocol):
         ...
 
 
-def read_mask(file: str | Path, size: int) -> Tensor:
+def read_mask(file: str | Path, size: int, frame: Frame | None = None) -> Tensor:
     """Read a mask picture: white is object, black is not, grey and soft edges are kept.
 
     Args:
         file: a picture in any format; its centre square is used, as of a photograph.
         size: side of the mask in px.
+        frame: the square that was cut out of the photograph; a mask of the photograph's size is cut alike, and a
+            square one of another size is that of the cut-out picture.
 
     Returns:
         (1, 1, size, size) in [0, 1], float32.
 
     Raises:
-        InputError: if the file is no picture, or nothing in it is white.
+        InputError: if the file is no picture, is of neither size, or nothing in it is white.
     """
-    from gan2shape.io.images import read_grey
+    from gan2shape.io.images import read_grey, upright_size
 
-    mask = read_grey(file, size=size)
+    if frame is not None and (mask_px := upright_size(file)) != frame.picture_px:
+        if mask_px[0] != mask_px[1]:
+            expected, got = ("{} x {} px".format(*px) for px in (frame.picture_px, mask_px))
+            raise InputError(f"{file}: expected a mask of the photo's {expected}, or a square one; got one of {got}")
+        frame = None
+    mask = read_grey(file, size=size, frame=frame)
     if not bool((mask >= 0.5).any()):
         raise InputError(f"{file}: the mask is empty, its brightest value is {float(mask.max()):.2f} of 1; {_ADVICE}")
     return mask
