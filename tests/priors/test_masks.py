@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from gan2shape.errors import InputError
+from gan2shape.io.framing import crop_frame
 from gan2shape.priors import auto_mask, no_mask, read_mask
 
 
@@ -142,3 +143,18 @@ def test_bad_mask_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("no picture")
     with pytest.raises(InputError):
         read_mask(tmp_path / "text.png", 32)
+
+
+def test_a_mask_is_framed_like_its_photo_or_belongs_to_the_cut_out_square(tmp_path: Path) -> None:
+    levels = np.zeros((30, 40), np.uint8)
+    levels[:, 28:] = 255
+    Image.fromarray(levels).save(tmp_path / "photo_sized.png")
+    Image.fromarray(np.kron(np.asarray([[0, 255]], np.uint8), np.ones((16, 8), np.uint8))).save(tmp_path / "square.png")
+    Image.fromarray(levels[:20]).save(tmp_path / "other.png")
+    frame = crop_frame((20, 10, 16, 16), (40, 30))
+    expected = torch.zeros(1, 1, 16, 16)
+    expected[..., 8:] = 1
+    for name in ("photo_sized.png", "square.png"):
+        assert torch.equal(read_mask(tmp_path / name, 16, frame), expected), name
+    with pytest.raises(InputError, match="a mask of the photo's 40 x 30 px, or a square one; got one of 40 x 20"):
+        read_mask(tmp_path / "other.png", 16, frame)

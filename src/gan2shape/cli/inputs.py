@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from gan2shape.errors import InputError, UserError
@@ -15,6 +17,9 @@ from gan2shape.generators import LoadedGenerator
 from gan2shape.generators.functional import is_reference, load_features
 from gan2shape.generators.protocol import FeatureExtractor
 from gan2shape.io.checkpoints import read_tensors, sha256
+from gan2shape.io.framing import Frame
+from gan2shape.io.images import read_alpha, read_image
+from gan2shape.priors.cutout import SIDE_PX, cutout_mask
 from gan2shape.priors.masks import auto_mask, no_mask, read_mask
 from gan2shape.reconstruct.target import Framing
 
@@ -22,8 +27,10 @@ if TYPE_CHECKING:
     from gan2shape.cli.reconstruct import Reconstruct
 
 
-def fixed_masker(name: str, picture: Tensor, framing: Framing, source: Path | int) -> Callable[[Tensor], Tensor]:
-    """The mask of one picture (1, 3, R, R) by ``--mask``: "auto", "none", or a file. It is found at once.
+def fixed_masker(
+    name: str, picture: Tensor, framing: Framing, source: Path | int, frame: Frame | None = None
+) -> Callable[[Tensor], Tensor]:
+    """The mask of one picture (1, 3, R, R) by ``--mask``: a way to find it, "none", or a file. It is found at once.
 
     Raises:
         UserError: no mask can be had; the message names the picture, ``source``, a file or a sample's seed.
@@ -31,14 +38,33 @@ def fixed_masker(name: str, picture: Tensor, framing: Framing, source: Path | in
     if name == "none":
         return no_mask
     working = framing.to_working(picture)
+    find: dict[str, Callable[[Tensor], Tensor]] = {
+        "auto": auto_mask,
+        "alpha": partial(_opacity, source, frame),
+        "rembg": partial(_cut_out, source, frame),
+    }
     try:
-        mask = auto_mask(working) if name == "auto" else read_mask(name, working.shape[-1])
+        mask = find[name](working) if name in find else read_mask(name, working.shape[-1], frame)
     except InputError as error:
-        if name != "auto":
+        if name not in find:
             raise
         where = f"sample {source}" if isinstance(source, int) else source
         raise InputError(f"{where}: {error} (--mask FILE or --mask none)") from None
     return lambda image: mask.to(image)
+
+
+def _opacity(source: Path | int, frame: Frame | None, working: Tensor) -> Tensor:
+    """How opaque the picture file is, at the size of the working picture."""
+    mask = None if isinstance(source, int) else read_alpha(source, size=working.shape[-1], frame=frame)
+    if mask is None or not bool((mask >= 0.5).any()):
+        raise InputError("the picture has no transparency that leaves an object")
+    return mask
+
+
+def _cut_out(source: Path | int, frame: Frame | None, working: Tensor) -> Tensor:
+    """What rembg cuts out of the photograph, at the size of the working picture."""
+    photo = working if isinstance(source, int) else read_image(source, size=SIDE_PX, frame=frame)
+    return F.interpolate(cutout_mask(photo), working.shape[2:], mode="bilinear", antialias=True)
 
 
 def read_latent(file: Path) -> Tensor:

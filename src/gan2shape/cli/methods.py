@@ -95,5 +95,6 @@ def _jobs(verb: Reconstruct, method: TrainedMethod, folders: list[Path]) -> Iter
 
     framing = Framing(method.size, method.size, method.size)
     for source, folder in zip(verb.pictures, folders, strict=True):
-        picture = read_image(source, size=method.size)
-        yield Job(picture, folder, fixed_masker(verb.mask, picture, framing, source))
+        frame = verb.framing.frame_of(source)
+        picture = read_image(source, size=method.size, frame=frame)
+        yield Job(picture, folder, fixed_masker(verb.mask, picture, framing, source, frame))

@@ -19,6 +19,7 @@ from gan2shape.cli.demo import Demo
 from gan2shape.cli.evaluate import Evaluate
 from gan2shape.cli.export import Export
 from gan2shape.cli.info import Info
+from gan2shape.cli.invert import Invert
 from gan2shape.cli.pretrain import Pretrain
 from gan2shape.cli.reconstruct import Reconstruct, preset_of
 from gan2shape.cli.render import Render
@@ -31,6 +32,7 @@ from gan2shape.errors import UserError
 VERBS = {
     "demo": Demo,
     "reconstruct": Reconstruct,
+    "invert": Invert,
     "pretrain": Pretrain,
     "sample": Sample,
     "render": Render,

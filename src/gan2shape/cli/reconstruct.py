@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 
+from gan2shape.cli.framing import FramingFlags
 from gan2shape.cli.methods import GAN2SHAPE, check_method, plan_of, run_method
 from gan2shape.cli.runtime import Runtime, check_seed, say
 from gan2shape.cli.settings import check_settings
@@ -65,8 +66,11 @@ class Reconstruct:
     pretrained: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(optional)")] = None
     """File of gan2shape pretrain for the same generator: networks start from it instead of the ellipsoid, and its
     priors, network sizes and geometry take the place of the preset's."""
-    mask: Annotated[str, arg(metavar="auto|none|FILE")] = "auto"
-    """The object: "auto" (a classical method), "none" (everything), or a picture that is white on the object."""
+    mask: Annotated[str, arg(metavar="auto|none|alpha|rembg|FILE")] = "auto"
+    """The object: "auto" (a classical method), "none" (everything), "alpha" (what of the picture is opaque), "rembg"
+    (extra "mask"), or a picture that is white on the object."""
+    framing: OmitArgPrefixes[FramingFlags] = field(default_factory=FramingFlags)
+    """Which square of the pictures."""
     latent: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(optional)")] = None
     """File with the picture's latent (.safetensors, .pt); found by optimisation if not given."""
     vgg: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(optional)")] = None
@@ -93,6 +97,7 @@ class Reconstruct:
         """
         check_settings(self.config)
         check_method(self)
+        self.framing.check(self.pictures)
         folders = self._folders()
         if self.dry_run:
             say(json.dumps(self._plan(folders) if self.method == GAN2SHAPE else plan_of(self, folders), indent=2))
@@ -160,8 +165,9 @@ class Reconstruct:
                 picture, own = drawn_picture(loaded, source)
                 yield Job(picture, folder, fixed_masker(self.mask, picture, framing, source), own)
             else:
-                picture = read_image(source, size=size)
-                yield Job(picture, folder, fixed_masker(self.mask, picture, framing, source), latent)
+                frame = self.framing.frame_of(source)
+                picture = read_image(source, size=size, frame=frame)
+                yield Job(picture, folder, fixed_masker(self.mask, picture, framing, source, frame), latent)
 
 
 def drawn_picture(loaded: LoadedGenerator, seed: int) -> tuple[Tensor, Tensor]:

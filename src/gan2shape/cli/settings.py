@@ -44,6 +44,8 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("inversion.samples", 1, math.inf),
     ("inversion.restarts", 1, math.inf),
     ("inversion.*_steps", 0, math.inf),
+    ("inversion.patience", 0, math.inf),
+    ("inversion.jitter", 0, 10),
     ("crop", 0.1, 1),
     ("yaw_limit_deg", 0, 90),
     ("images", 1, math.inf),

@@ -138,6 +138,12 @@ class Inversion:
     """Iterations with the better half; then the best one goes on."""
     final_steps: int = 180
     """Iterations with the best one."""
+    rows_steps: int = 0
+    """Further iterations in which every layer has a latent of its own (w+); 0 keeps one for all."""
+    jitter: float = 0.0
+    """Noise on the latents, in standard deviations of the generator's own; it falls to zero on the way."""
+    patience: int = 0
+    """Iterations without a gain of a thousandth after which the search goes on to its end; 0: never."""
 
 
 @dataclass(frozen=True)

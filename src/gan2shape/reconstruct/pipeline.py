@@ -18,6 +18,7 @@ from gan2shape.export import export_result
 from gan2shape.generators import LoadedGenerator
 from gan2shape.generators.invert import InvertConfig, invert
 from gan2shape.generators.protocol import FeatureExtractor
+from gan2shape.generators.typicality import Likeness, likeness_of
 from gan2shape.io.checkpoints import read_metadata, read_tensors, write_tensors
 from gan2shape.io.files import FolderLock, write_text
 from gan2shape.reconstruct.config import Inversion, ReconstructConfig, config_from_dict
@@ -39,8 +40,6 @@ INVERSION = "inversion"
 PROGRESS_FILE = ".progress.safetensors"
 TARGET_FILE = ".target.safetensors"
 SHEET_FILE = "contact_sheet.png"
-POOR_INVERSION_DB = 20.0
-"""Below this the generator's picture is another object, and its views say little about the input."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,6 +136,7 @@ def reconstruct_job(
         kept = load_progress(progress_file, identity, device) if progress_file.exists() else None
         if latent is None:
             latent = _latent_of(job, loaded, config.inversion, target_file, identity, seed=seed, on_event=log)
+        log.judge(likeness_of(loaded, job.picture.to(device), latent))
         result = reconstructor(
             Target(image, latent, mask),
             seed=seed,
@@ -225,11 +225,6 @@ def _latent_of(
         latent, psnr = find_latent(job.picture, loaded, settings, seed=seed, on_event=on_event)
         write_tensors(file, {"latent": latent.cpu(), "psnr": torch.tensor(psnr)}, {"identity": mark})
     on_event.note(f"inversion reached {psnr:.1f} dB PSNR")
-    if psnr < POOR_INVERSION_DB:
-        on_event.warn(
-            f"the generator reproduces this picture poorly ({psnr:.1f} dB PSNR); it may be none of its kind, or framed "
-            "otherwise, and its views then say little about the object"
-        )
     return latent
 
 
@@ -330,6 +325,13 @@ class _Log:
         """Keep a line, and show it to the user as a warning of the result."""
         self.warnings.append(line)
         self.lines.append(f"warning: {line}")
+
+    def judge(self, likeness: Likeness) -> None:
+        """Keep how well the latent shows the picture, with a warning where it does not."""
+        self.note(f"picture of the latent: {likeness.sentence()}")
+        warning = likeness.warning()
+        if warning is not None:
+            self.warn(warning)
 
     def warn_of(self, config: ReconstructConfig) -> None:
         """Tell what the published schedule starts from and this run does not have."""
