@@ -23,12 +23,9 @@ _MOST = 10**9
 
 
 @dataclass(frozen=True)
-class TrainingFlags(Compute):
-    """From what, how long and where to a network is trained."""
+class RunFlags:
+    """How long a network is trained, and where to."""
 
-    data: Annotated[Path, arg(metavar="SOURCE")] = Path("pictures")
-    """Pictures: a folder or zip file of pictures, a packed .npz file, or a head model (its packed file or its folder),
-    which is rendered on the fly."""
     output: Annotated[Path, arg(aliases=("-o",), metavar="FOLDER")] = Path("training")
     """Run folder: settings, checkpoint, history and snapshots."""
     resume: FlagCreatePairsOff[bool] = False
@@ -41,12 +38,6 @@ class TrainingFlags(Compute):
     """Iterations between checkpoints."""
     snapshot_every: Annotated[int, arg(metavar="COUNT")] = 1000
     """Iterations between snapshots: pictures to look at, weights to use."""
-    seed: int = 0
-    """Seed of everything random."""
-    size: Annotated[int, arg(metavar="PIXELS")] = 64
-    """Side of the pictures, a power of two."""
-    views: Annotated[int, arg(metavar="COUNT")] = 1
-    """With a head model as source: how many successive pictures show one head."""
     tensorboard: FlagCreatePairsOff[bool] = False
     """Also write the history for TensorBoard (needs the extra "track")."""
 
@@ -56,29 +47,15 @@ class TrainingFlags(Compute):
         Raises:
             UserError: naming the flag.
         """
-        check_seed(self.seed, "--seed")
         for flag, value in (
             ("--steps", self.steps),
             ("--save-every", self.save_every),
             ("--snapshot-every", self.snapshot_every),
-            ("--views", self.views),
         ):
             if not 1 <= value <= _MOST:
                 raise UserError(f"{flag} must be from 1 to {_MOST}; got {value}")
         if not 0 <= self.minutes <= _MOST:
             raise UserError(f"--minutes must be 0 (no limit) or more; got {self.minutes}")
-        if not (16 <= self.size <= 1024 and self.size & (self.size - 1) == 0):
-            raise UserError(f"--size must be a power of two from 16 to 1024; got {self.size}")
-
-    def open(self, device: torch.device) -> Pictures:
-        """The stream of pictures.
-
-        Raises:
-            UserError: the source is missing, damaged or empty.
-        """
-        from gan2shape.data import open_pictures
-
-        return open_pictures(self.data, size=self.size, seed=self.seed, device=device, views=self.views)
 
     def train(self, task: Task) -> None:
         """Run the training with a progress bar, and say where its files are.
@@ -109,6 +86,44 @@ class TrainingFlags(Compute):
         say(f"{done} of {self.steps} iterations: {self.output}")
         if done < self.steps:
             say("to go on: the same command with --resume")
+
+
+@dataclass(frozen=True)
+class TrainingFlags(Compute, RunFlags):
+    """From what, how long and where to a network is trained."""
+
+    data: Annotated[Path, arg(metavar="SOURCE")] = Path("pictures")
+    """Pictures: a folder or zip file of pictures, a packed .npz file, or a head model (its packed file or its folder),
+    which is rendered on the fly."""
+    seed: int = 0
+    """Seed of everything random."""
+    size: Annotated[int, arg(metavar="PIXELS")] = 64
+    """Side of the pictures, a power of two."""
+    views: Annotated[int, arg(metavar="COUNT")] = 1
+    """With a head model as source: how many successive pictures show one head."""
+
+    def check(self) -> None:
+        """Refuse numbers that no training can have.
+
+        Raises:
+            UserError: naming the flag.
+        """
+        super().check()
+        check_seed(self.seed, "--seed")
+        if not 1 <= self.views <= _MOST:
+            raise UserError(f"--views must be from 1 to {_MOST}; got {self.views}")
+        if not (16 <= self.size <= 1024 and self.size & (self.size - 1) == 0):
+            raise UserError(f"--size must be a power of two from 16 to 1024; got {self.size}")
+
+    def open(self, device: torch.device) -> Pictures:
+        """The stream of pictures.
+
+        Raises:
+            UserError: the source is missing, damaged or empty.
+        """
+        from gan2shape.data import open_pictures
+
+        return open_pictures(self.data, size=self.size, seed=self.seed, device=device, views=self.views)
 
 
 class _Bar:

@@ -1,0 +1,57 @@
+"""The inverse of a generator: a network that proposes the latent of a picture, as a start for the search."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gan2shape.networks.encoder import ResidualEncoder
+from gan2shape.networks.trained import NetworkSizes, load_networks, read_about
+
+LATENT_ENCODER = "latent encoder"
+"""What its files say they are."""
+
+
+class LatentEncoder(nn.Module):
+    """A picture to a latent: a `ResidualEncoder` that speaks in spreads about the mean latent.
+
+    Args:
+        sizes: ``image_size``, ``vector_width`` (channels after the first convolution), ``code_size`` (latent_dim).
+    """
+
+    mean: Tensor
+    spread: Tensor
+
+    def __init__(self, sizes: NetworkSizes) -> None:
+        super().__init__()
+        self.image_size = sizes.image_size
+        self.network = ResidualEncoder(sizes.code_size, sizes.image_size, sizes.vector_width)
+        # Buffers in single precision, so that weights in half precision keep them nearly exact.
+        self.register_buffer("mean", torch.zeros(sizes.code_size))
+        self.register_buffer("spread", torch.ones(1))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Signed pictures (B, 3, R, R), R a power of two, → latents (B, latent_dim)."""
+        return self.mean + self.spread * self.network(self.shrunk(image))
+
+    def shrunk(self, image: Tensor) -> Tensor:
+        """Pictures (B, 3, R, R) at the network's size: area average when larger, bilinear when smaller."""
+        if image.shape[-1] > self.image_size:
+            return F.adaptive_avg_pool2d(image, self.image_size)
+        if image.shape[-1] < self.image_size:
+            return F.interpolate(image, size=(self.image_size,) * 2, mode="bilinear", align_corners=False)
+        return image
+
+
+def load_latent_encoder(file: Path) -> tuple[LatentEncoder, str]:
+    """The encoder of a file that ``gan2shape train encoder`` wrote, frozen, on the CPU in float32, and the SHA-256 of
+    the generator that it inverts.
+
+    Raises:
+        CheckpointError: damaged, of another kind, or with weights that do not fit.
+    """
+    encoder = load_networks(file, LATENT_ENCODER, LatentEncoder)
+    return encoder, str(read_about(file).get("generator", ""))
