@@ -22,7 +22,7 @@ from torch import Tensor
 
 from gan2shape._version import __version__
 from gan2shape.errors import CheckpointError, InputError
-from gan2shape.generators.loaded import identity_of
+from gan2shape.generators.record import GeneratorRecord as GeneratorRecord
 from gan2shape.io.checkpoints import read_tensors, write_tensors
 from gan2shape.io.files import make_folder, translated_output_errors, write_json, write_text
 from gan2shape.io.images import write_image, write_mask
@@ -35,40 +35,6 @@ FORMAT_VERSION = 1
 GAN2SHAPE = "gan2shape"
 # One entry only: the order of several is left to chance, and equal results should be equal files.
 _METADATA = {"format": f"gan2shape {FORMAT_VERSION}"}
-_NO_HASH = "not a file, so there is no hash of it; it is known by its name only"
-
-
-@dataclass(frozen=True)
-class GeneratorRecord:
-    """Which generator, or which other file of weights, made a result.
-
-    Attributes:
-        name: the bundled name, the file's name without its folder, or ``module:function``.
-        sha256: of the file of weights, hexadecimal; empty for a generator that is not a file.
-        class_index: which class of a conditional generator; None for an unconditional one.
-        features: where features came from that took the place of the generator's own; empty for those.
-    """
-
-    name: str
-    sha256: str
-    class_index: int | None = None
-    features: str = ""
-
-    @property
-    def identity(self) -> str:
-        """What `LoadedGenerator.identity` must be to go on with the result."""
-        return identity_of(self.name, self.sha256, self.class_index)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; a generator that is no file is said to have no hash."""
-        entries: dict[str, Any] = {"name": self.name, "sha256": self.sha256}
-        if self.class_index is not None:
-            entries["class_index"] = self.class_index
-        if self.features:
-            entries["features"] = self.features
-        if self.name and not self.sha256:
-            entries["note"] = _NO_HASH
-        return entries
 
 
 @dataclass(frozen=True, eq=False)
@@ -326,12 +292,10 @@ def _read_settings(place: Path) -> dict[str, Any]:
 
 
 def _generator(file: Path, entries: dict[str, Any]) -> GeneratorRecord:
-    """The record that `GeneratorRecord.to_dict` wrote."""
-    kinds = {"name": str, "sha256": str, "class_index": int, "features": str, "note": str}
-    got = sorted(entries)
-    if not {"name", "sha256"} <= set(got) <= set(kinds) or any(type(entries[name]) is not kinds[name] for name in got):
-        raise InputError(f"{file}: expected generator with ['name', 'sha256']; got {got}; reconstruct again")
-    return GeneratorRecord(**{name: value for name, value in entries.items() if name != "note"})
+    try:
+        return GeneratorRecord.from_dict(entries)
+    except ValueError as error:
+        raise InputError(f"{file}: {error}; reconstruct again") from None
 
 
 def _camera(file: Path, size: int, entries: dict[str, Any]) -> Camera:

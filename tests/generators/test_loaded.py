@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from gan2shape.errors import InputError
-from gan2shape.generators.loaded import LoadedGenerator, identity_of, latent_mean, normals
+from gan2shape.generators.loaded import LoadedGenerator, latent_mean, normals
 from gan2shape.generators.offsets import DirectOffset
+from gan2shape.generators.record import GeneratorRecord
 from gan2shape.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator
 
 
@@ -18,21 +19,10 @@ def loaded() -> LoadedGenerator:
     return LoadedGenerator(generator, DirectOffset(2), None, torch.tensor([1.0, 2.0]), "a.pt", "ab" * 32)
 
 
-def test_classes_and_callables_are_told_apart() -> None:
-    identities = [
-        identity_of(*entries)
-        for entries in (
-            ("a.pt", "12", None),
-            ("b.pt", "12", None),
-            ("a.pt", "12", 0),
-            ("a.pt", "12", 1),
-            ("m:f", "", None),
-        )
-    ]
-    assert identities[0] == identities[1]  # A renamed file is the same generator.
-    assert len(set(identities[1:])) == 4
-    assert identities[4] == "m:f"
-    assert dataclasses.replace(loaded(), class_index=1).identity == "ab" * 32 + " class 1"
+def test_what_a_result_keeps_of_it() -> None:
+    one = dataclasses.replace(loaded(), class_index=1, features_from="m:f")
+    assert one.record == GeneratorRecord("a.pt", "ab" * 32, 1, "m:f")
+    assert one.identity == "ab" * 32 + " class 1"
 
 
 def test_truncation_is_linear_and_a_missing_prior_is_told() -> None:

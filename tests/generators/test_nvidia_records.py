@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from gan2shape.errors import CheckpointError
-from gan2shape.generators.nvidia_records import Source, network_of
+from gan2shape.generators.nvidia_records import NvidiaNetwork, Source, network_of
 
 
 def test_tensors_and_settings_have_dotted_names() -> None:
@@ -22,6 +23,9 @@ def test_tensors_and_settings_have_dotted_names() -> None:
     assert network.setting("conv.up", 7) == 2
     assert network.setting("conv.down", 7) == 7
     assert network_of(network) is network
+    for number in (math.inf, math.nan, 10**400):
+        with pytest.raises(CheckpointError, match="setting up cannot be"):
+            NvidiaNetwork({}, {"up": number}).setting("up", 1)
 
 
 def test_a_source_notices_what_is_left() -> None:

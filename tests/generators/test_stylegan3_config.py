@@ -39,6 +39,7 @@ def test_the_last_layers_are_critically_sampled() -> None:
         ({"channels": (4, 4)}, "too few"),
         ({"channels": (4, 4, 0, 4)}, "positive"),
         ({"kernel_size": 5}, "1 or 3"),
+        ({"clamp": -1.0}, "clamp must be positive"),
     ],
 )
 def test_sizes_that_cannot_be_are_refused(change: dict, message: str) -> None:

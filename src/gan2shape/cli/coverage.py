@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from gan2shape.cli.runtime import Compute, check_seed, say
+from gan2shape.cli.runtime import Compute, check_seed, say, see_own_code
 from gan2shape.errors import InputError, UserError
 
 if TYPE_CHECKING:
@@ -38,7 +38,9 @@ class Coverage:
     generator: Annotated[
         Positional[str], arg(metavar="[GENERATOR]", help_behavior_hint="(default: the bundled generator)")
     ] = "bundled"
-    """The GAN: "bundled", or a checkpoint file (.safetensors, .pt, or NVIDIA's .pkl)."""
+    """The GAN: "bundled", a checkpoint file (.safetensors, .pt, or NVIDIA's .pkl), or module:function."""
+    class_index: Annotated[int | None, arg(name="class", metavar="N", help_behavior_hint="(optional)")] = None
+    """Which class a conditional GAN draws, from 0."""
     probe: Annotated[Path, arg(metavar="FILE")] = field(kw_only=True)
     """Weights of the probe, as "gan2shape train probe" writes them."""
     truth: Annotated[Path, arg(metavar="SOURCE")] = field(kw_only=True)
@@ -74,10 +76,11 @@ class Coverage:
         from gan2shape.generators import load_generator
         from gan2shape.io.files import write_json
         from gan2shape.networks.probe import load_probe
-        from gan2shape.result import GeneratorRecord, describe_environment
+        from gan2shape.result import describe_environment
 
         probe = load_probe(self.probe).to(device)
-        loaded = load_generator(self.generator, device=device)
+        see_own_code(self.generator)
+        loaded = load_generator(self.generator, device=device, class_index=self.class_index)
         true = self._true(probe, device)
         try:
             pictures = generated_pictures(loaded, self.count, seed=self.seed, truncation=self.truncation)
@@ -87,8 +90,8 @@ class Coverage:
         coverage = compare(generated, true)
         show(coverage)
         if self.json is not None:
-            record = GeneratorRecord(loaded.name, loaded.sha256)
-            whole = {**self._about(), "environment": describe_environment(record, device=device), **asdict(coverage)}
+            here = describe_environment(loaded.record, device=device)
+            whole = {**self._about(), "environment": here, **asdict(coverage)}
             write_json(self.json, {**whole, "met": coverage.met})
         if self.figure is not None:
             draw(self.figure, coverage, generated, true)

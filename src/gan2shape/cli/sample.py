@@ -51,7 +51,6 @@ class Sample:
         from gan2shape.io.checkpoints import write_tensors
         from gan2shape.io.files import FolderLock
         from gan2shape.io.images import write_image
-        from gan2shape.reconstruct.reconstructor import record_of
 
         if not 1 <= self.count <= _MOST:
             raise UserError(f"--count must be from 1 to {_MOST}; got {self.count}")
@@ -60,7 +59,7 @@ class Sample:
         loaded = self.runtime.load()
         rng = torch.Generator(loaded.w_mean.device).manual_seed(self.runtime.seed)
         latents = loaded.sample_latents(self.count, rng=rng, truncation=self.truncation)
-        made_by = {"generator": json.dumps(record_of(loaded).to_dict(), sort_keys=True)}
+        made_by = {"generator": json.dumps(loaded.record.to_dict(), sort_keys=True)}
         shown: list[Tensor] = []
         with FolderLock(self.output):
             done = 0

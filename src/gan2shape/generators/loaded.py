@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gan2shape.errors import InputError
 from gan2shape.generators.protocol import FeatureExtractor, Generator, LatentOffset
+from gan2shape.generators.record import GeneratorRecord
 from gan2shape.generators.stylegan2 import StyleGAN2Generator
 from gan2shape.generators.stylegan3 import StyleGAN3Generator
 
@@ -44,9 +45,14 @@ class LoadedGenerator:
     """Where features come from that took the place of the checkpoint's own; empty for those or none."""
 
     @property
+    def record(self) -> GeneratorRecord:
+        """What a result keeps of this generator."""
+        return GeneratorRecord(self.name, self.sha256, self.class_index, self.features_from)
+
+    @property
     def identity(self) -> str:
         """What a result must have been made with, to go on with this generator."""
-        return identity_of(self.name, self.sha256, self.class_index)
+        return self.record.identity
 
     def sample_latents(self, count: int, *, rng: torch.Generator, truncation: float = 1.0) -> Tensor:
         """Random latents (count, latent_dim), moved towards the mean: ``mean + truncation (w - mean)``.
@@ -60,15 +66,6 @@ class LoadedGenerator:
         if count < 1:
             raise ValueError(f"count must be positive; got {count}")
         return self.w_mean + truncation * (self.draw_latents(count, rng) - self.w_mean)
-
-
-def identity_of(name: str, sha256: str, class_index: int | None) -> str:
-    """A text that tells one generator from another: the file's hash with the class, or else the name.
-
-    Two different callables of one name cannot be told apart.
-    """
-    base = sha256 or name
-    return base if class_index is None else f"{base} class {class_index}"
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ from gan2shape.errors import CheckpointError
 
 _DEEPEST = 16
 _MOST_MODULES = 10_000
+_LARGEST_SETTING = 1e6
 
 Setting = str | float | None
 
@@ -31,9 +32,17 @@ class NvidiaNetwork:
     empty for a plain state dict."""
 
     def setting(self, name: str, default: float) -> float:
-        """A number among the settings, or the default."""
+        """A number among the settings, or the default.
+
+        Raises:
+            CheckpointError: the number is infinite, NaN, or larger than any such setting.
+        """
         value = self.settings.get(name, default)
-        return float(value) if isinstance(value, int | float) else default
+        if not isinstance(value, int | float):
+            return default
+        if not abs(value) < _LARGEST_SETTING:
+            raise CheckpointError(f"the network's setting {name} cannot be {str(value)[:20]}")
+        return float(value)
 
 
 def network_of(node: object) -> NvidiaNetwork:

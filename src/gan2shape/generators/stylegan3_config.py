@@ -42,6 +42,8 @@ class StyleGAN3Config:
             raise ValueError(f"{len(self.channels)} layers are too few for {self.critical_layers} critical ones")
         if min(*self.channels, self.z_dim, self.w_dim, self.mapping_layers) < 1 or self.margin < 0:
             raise ValueError("channels, z_dim, w_dim and mapping_layers must be positive, margin not negative")
+        if self.clamp is not None and not self.clamp > 0:
+            raise ValueError(f"clamp must be positive or None; got {self.clamp}")
         if self.kernel_size not in (1, 3):
             raise ValueError(f"kernel_size must be 1 or 3; got {self.kernel_size}")
 

@@ -79,7 +79,8 @@ def _config(
     bandwidth = network.setting("synthesis.input.bandwidth", FIRST_CUTOFF)
     if abs(bandwidth - FIRST_CUTOFF) > 1e-6:
         raise CheckpointError(f"the generator's first cutoff is {bandwidth:g}; only {FIRST_CUTOFF:g} can be read")
-    clamp = network.settings.get(f"synthesis.{first}.conv_clamp", 256.0)
+    limit = f"synthesis.{first}.conv_clamp"
+    unlimited = network.settings.get(limit, 256.0) is None
     try:
         return StyleGAN3Config(
             resolution=names[-1][1],
@@ -92,7 +93,7 @@ def _config(
             critical_layers=int(network.setting("synthesis.num_critical", 2)),
             margin=int(network.setting("synthesis.margin_size", 10)),
             output_scale=network.setting("synthesis.output_scale", 0.25),
-            clamp=float(clamp) if isinstance(clamp, int | float) else None,
+            clamp=None if unlimited else network.setting(limit, 256.0),
         )
     except (ValueError, IndexError) as error:
         raise CheckpointError(f"the sizes of {first} to {last} do not fit together: {error}") from error

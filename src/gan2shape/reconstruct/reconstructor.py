@@ -25,7 +25,7 @@ from gan2shape.reconstruct.warmup import fit_pose_and_light
 from gan2shape.reconstruct.watch import OnEvent, ignore
 from gan2shape.render import Camera, DepthRange, render
 from gan2shape.render.units import PoseRange
-from gan2shape.result import GeneratorRecord, ReconstructionResult
+from gan2shape.result import ReconstructionResult
 
 
 class Reconstructor:
@@ -101,7 +101,7 @@ class Reconstructor:
             image=target.image,
             latent=target.latent,
             networks=gather_weights({"factors": nets, "encoder": encoder}),
-            generator=record_of(self.loaded),
+            generator=self.loaded.record,
             config=self.config.to_dict(),
             seed=seed,
             history=tuple(run.history),
@@ -224,11 +224,6 @@ class Reconstructor:
     def _has_start(self, name: str) -> bool:
         """Whether weights to start from were handed in for the factor networks or the encoder."""
         return any(key.startswith(f"{name}.") for key in self.initial_weights or {})
-
-
-def record_of(loaded: LoadedGenerator) -> GeneratorRecord:
-    """What a result tells of its generator."""
-    return GeneratorRecord(loaded.name, loaded.sha256, loaded.class_index, loaded.features_from)
 
 
 def depth_range_of(geometry: Geometry) -> DepthRange:
