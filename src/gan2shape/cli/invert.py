@@ -283,7 +283,8 @@ def _write_sheet(file: Path, name: str, photo: Tensor, pictures: dict[str, Tenso
 def _tell(report: dict[str, Any], folder: Path, warning: str | None) -> None:
     for space, numbers in report["fit"].items():
         say(f"{space:<9} {numbers['psnr_db']:.1f} dB PSNR, SSIM {numbers['ssim']:.3f}")
-    say(f"latent    {report['likeness']['sentence']}")
+    if warning is None:
+        say(f"latent    {report['likeness']['sentence']}")
     if report["own_pictures"] is not None:
         own = report["own_pictures"]
         say(f"its own   {own['count']} pictures of the generator's own reach {own['psnr']:.1f} dB")

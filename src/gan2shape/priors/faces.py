@@ -51,6 +51,7 @@ def find_faces(levels: np.ndarray) -> list[np.ndarray]:
         UserError: dlib or its landmark model is not installed.
     """
     detect, predict = _dlib()
+    levels = np.ascontiguousarray(levels)  # dlib takes another layout for another picture, without a word.
     found, scores, _ = detect.run(levels, 1 if max(levels.shape) <= _ENLARGED_UP_TO_PX else 0, 0.0)
     boxes = [box for _, box in sorted(zip(scores, found, strict=True), key=lambda pair: -pair[0])]
     shapes = [predict(levels, box) for box in boxes]
