@@ -205,7 +205,7 @@ CHECKPOINTS = {
     "text": (lambda folder: text(folder / "text.pt"), "not a checkpoint"),
     "empty": (lambda folder: nothing(folder / "empty.pt"), "not a checkpoint"),
     "cut": (cut_checkpoint, "not a whole safetensors file"),
-    "else": (of_something_else, "holds no StyleGAN2 generator"),
+    "else": (of_something_else, "holds no StyleGAN generator"),
     "pickle": (pickled, "refused: it names"),
     "code": (saved_by_torch, "would run code"),
     "missing": (lambda folder: folder / "missing.pt", "no generator at"),
