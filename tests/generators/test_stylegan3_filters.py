@@ -91,3 +91,29 @@ def test_the_activation_alone() -> None:
     act = FilteredActivation(up=1, down=1, padding=(0, 0), slope=0.2, gain=2.0, clamp=3.0)
     x = torch.tensor([-5.0, -50.0, 1.0, 5.0]).view(1, 1, 2, 2)
     assert act(x, None, None).flatten().tolist() == [-2.0, -3.0, 2.0, 3.0]
+
+
+def test_channels_do_not_mix_and_the_input_is_left_as_it_was() -> None:
+    """More channels than are worked on together; the gradient takes another way through the clamp."""
+    rng = torch.Generator().manual_seed(8)
+    x = torch.randn(2, 37, 9, 9, generator=rng, dtype=torch.float64)
+    taps = torch.randn(12, generator=rng, dtype=torch.float64)
+    for slope, filters in ((0.2, (taps, taps)), (0.2, (None, None)), (1.0, (None, None))):
+        up = 2 if filters[0] is not None else 1
+        activation = FilteredActivation(up=up, down=up, padding=(9, 8), slope=slope, gain=1.5, clamp=0.4)
+        before = x.clone()
+        found = activation(x, *filters)
+        assert torch.equal(x, before)
+        single = torch.cat([activation(x[:, c : c + 1], *filters) for c in range(37)], 1)
+        torch.testing.assert_close(found, single)
+        watched = x.clone().requires_grad_()
+        torch.testing.assert_close(activation(watched, *filters), found)
+
+
+def test_the_gradient_is_that_of_finite_differences() -> None:
+    rng = torch.Generator().manual_seed(9)
+    x = torch.randn(1, 2, 5, 5, generator=rng, dtype=torch.float64, requires_grad=True)
+    taps, radial = (torch.rand(shape, generator=rng, dtype=torch.float64) for shape in ((12,), (12, 12)))
+    activation = FilteredActivation(up=2, down=2, padding=(9, 8), slope=0.2, gain=1.4, clamp=None)
+    for down in (taps, radial):
+        assert torch.autograd.gradcheck(lambda y, last=down: activation(y, taps, last), (x,))
