@@ -16,7 +16,7 @@ from gan2shape.errors import InputError, UserError
 from gan2shape.generators import LoadedGenerator
 from gan2shape.generators.functional import is_reference, load_features
 from gan2shape.generators.protocol import FeatureExtractor
-from gan2shape.io.checkpoints import read_tensors, sha256
+from gan2shape.io.checkpoints import read_one_tensor, sha256
 from gan2shape.io.framing import Frame
 from gan2shape.io.images import read_alpha, read_image
 from gan2shape.priors.cutout import SIDE_PX, cutout_mask
@@ -68,16 +68,12 @@ def _cut_out(source: Path | int, frame: Frame | None, working: Tensor) -> Tensor
 
 
 def read_latent(file: Path) -> Tensor:
-    """The one tensor of a file, or the one called "latent".
+    """The one tensor of a file, bare or in a dictionary, or the one called "latent".
 
     Raises:
-        CheckpointError: no such file, or none that can be read as data.
-        UserError: several tensors, none of them called "latent".
+        CheckpointError: no such file, none that can be read as data, or several tensors, none of them called "latent".
     """
-    tensors = read_tensors(file)
-    if "latent" not in tensors and len(tensors) != 1:
-        raise UserError(f"{file}: expected one tensor, or one called latent; got {', '.join(sorted(tensors)[:5])}")
-    return tensors["latent"] if "latent" in tensors else next(iter(tensors.values()))
+    return read_one_tensor(file, "latent")
 
 
 def with_features(loaded: LoadedGenerator, source: str) -> LoadedGenerator:

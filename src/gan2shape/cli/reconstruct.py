@@ -13,6 +13,7 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 
 from gan2shape.cli.framing import FramingFlags
 from gan2shape.cli.methods import GAN2SHAPE, check_method, plan_of, run_method
+from gan2shape.cli.official import OfficialFlags, config_named_in, resolved
 from gan2shape.cli.runtime import Runtime, check_seed, say
 from gan2shape.cli.settings import check_settings
 from gan2shape.errors import UserError
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from gan2shape.generators import LoadedGenerator
     from gan2shape.generators.protocol import FeatureExtractor
     from gan2shape.reconstruct.pipeline import Job
+    from gan2shape.reconstruct.pretrain import Pretrained
     from gan2shape.reconstruct.target import Framing
 
 SAMPLE_TRUNCATION = 0.7
@@ -52,7 +54,8 @@ class Reconstruct:
     pictures: Annotated[
         Positional[tuple[Path, ...]], arg(metavar="[PICTURE ...]", help_behavior_hint="(or --sample)")
     ] = ()
-    """Picture files (PNG, JPEG, WebP, TIFF, ...); each gets a folder of its own name."""
+    """Picture files (PNG, JPEG, WebP, TIFF, ...); each gets a folder of its own name. A .txt file is a list of
+    pictures beside it, one name on each line, whose latents are in the folder "latents" if there is one."""
     output: Annotated[Path, arg(aliases=("-o",), metavar="FOLDER")] = Path("results")
     """Folder that gets one result folder for each picture."""
     sample: Annotated[tuple[int, ...], arg(metavar="SEED [SEED ...]", help_behavior_hint="(default: none)")] = ()
@@ -65,7 +68,8 @@ class Reconstruct:
     """Settings to start from; gan2shape info lists all."""
     pretrained: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(optional)")] = None
     """File of gan2shape pretrain for the same generator: networks start from it instead of the ellipsoid, and its
-    priors, network sizes and geometry take the place of the preset's."""
+    priors, network sizes and geometry take the place of the preset's. Or the original program's celeba_pretrain.pth,
+    which has networks only."""
     mask: Annotated[str, arg(metavar="auto|none|alpha|rembg|FILE")] = "auto"
     """The object: "auto" (a classical method), "none" (everything), "alpha" (what of the picture is opaque), "rembg"
     (extra "mask"), or a picture that is white on the object."""
@@ -84,6 +88,8 @@ class Reconstruct:
     """Go on after the last finished step of an interrupted run, or leave a finished result as it is."""
     dry_run: FlagCreatePairsOff[bool] = False
     """Print what would be done, all settings included, as JSON, and stop."""
+    original: OmitArgPrefixes[OfficialFlags] = field(default_factory=OfficialFlags)
+    """Files of the original program."""
     runtime: OmitArgPrefixes[Runtime] = field(default_factory=Runtime)
     """With what to compute."""
     config: ReconstructConfig = field(default_factory=lambda: PRESETS["default"])
@@ -95,13 +101,21 @@ class Reconstruct:
         Raises:
             UserError: nothing to do, or any mistake in a picture, mask, latent, checkpoint or folder.
         """
+        found = resolved(self)
+        found.verb._run(found.latents, found.notes)
+
+    def _run(self, latents: Mapping[Path, Path], notes: Sequence[str]) -> None:
+        """Reconstruct all pictures, with the latents that are known."""
         check_settings(self.config)
         check_method(self)
         self.framing.check(self.pictures)
         folders = self._folders()
         if self.dry_run:
-            say(json.dumps(self._plan(folders) if self.method == GAN2SHAPE else plan_of(self, folders), indent=2))
+            plan = self._plan(folders, latents, notes) if self.method == GAN2SHAPE else plan_of(self, folders)
+            say(json.dumps(plan, indent=2))
             return
+        for note in notes:
+            say(f"note: {note}")
         if not folders:
             raise UserError("expected a picture, or --sample SEED; try: gan2shape reconstruct picture.png -o results")
         if self.method != GAN2SHAPE:
@@ -114,9 +128,9 @@ class Reconstruct:
         verb, weights = started_from(self, loaded)
         features = perceptual_features(verb, loaded)
         framing = Reconstructor(loaded, verb.config, features=features, initial_weights=weights).framing
-        for _ in self._jobs(loaded, framing):
+        for _ in self._jobs(loaded, framing, latents):
             pass  # Every input is read once before the first run, so that a mistake in the last one shows at once.
-        for index, job in enumerate(self._jobs(loaded, framing), start=1):
+        for index, job in enumerate(self._jobs(loaded, framing, latents), start=1):
             place = f" ({index} of {len(folders)})" if len(folders) > 1 else ""
             start = {"features": features, "initial_weights": weights}
             reconstruct_and_report(job, loaded, verb, title=f"{job.folder.name}{place}", **start)  # type: ignore[arg-type]
@@ -137,17 +151,20 @@ class Reconstruct:
             raise UserError(f"two inputs are called {twice[0]}, and would share a result folder; rename or drop one")
         return [self.output / name for name in names]
 
-    def _plan(self, folders: list[Path]) -> dict[str, Any]:
+    def _plan(self, folders: list[Path], latents: Mapping[Path, Path], notes: Sequence[str]) -> dict[str, Any]:
         """What ``--dry-run`` prints."""
         inputs = [str(picture) for picture in self.pictures] + [f"sample {seed}" for seed in self.sample]
         return {
             "inputs": dict(zip(inputs, map(str, folders), strict=True)),
+            "latents": {str(picture): str(latent) for picture, latent in latents.items()},
+            "pretrained": None if self.pretrained is None else str(self.pretrained),
+            "notes": list(notes),
             "mask": self.mask,
             **dataclasses.asdict(self.runtime),
             "config": self.config.to_dict(),
         }
 
-    def _jobs(self, loaded: LoadedGenerator, framing: Framing) -> Iterator[Job]:
+    def _jobs(self, loaded: LoadedGenerator, framing: Framing, latents: Mapping[Path, Path]) -> Iterator[Job]:
         """The jobs one by one, each read when it is wanted: many large pictures need not fit in memory together.
 
         Raises:
@@ -157,7 +174,6 @@ class Reconstruct:
         from gan2shape.io.images import read_image
         from gan2shape.reconstruct.pipeline import Job, check_latent
 
-        latent = None if self.latent is None else check_latent(read_latent(self.latent), loaded)
         size = loaded.generator.resolution
         sources: list[Path | int] = [*self.pictures, *self.sample]
         for source, folder in zip(sources, self._folders(), strict=True):
@@ -167,6 +183,8 @@ class Reconstruct:
             else:
                 frame = self.framing.frame_of(source)
                 picture = read_image(source, size=size, frame=frame)
+                file = latents.get(source) if self.latent is None else self.latent
+                latent = None if file is None else check_latent(read_latent(file), loaded)
                 yield Job(picture, folder, fixed_masker(self.mask, picture, framing, source, frame), latent)
 
 
@@ -181,11 +199,14 @@ def drawn_picture(loaded: LoadedGenerator, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def preset_of(arguments: Sequence[str], default: str = "default") -> ReconstructConfig:
-    """The preset that the arguments name; it has to be known before they can be parsed.
+    """The preset or configuration file that the arguments name; it has to be known before they can be parsed.
 
     Raises:
-        UserError: no such preset.
+        UserError: no such preset, or no such file.
     """
+    named = config_named_in(arguments)
+    if named is not None:
+        return named
     name = default
     for index, argument in enumerate(arguments):
         if argument == "--preset" and index + 1 < len(arguments):
@@ -205,15 +226,25 @@ def started_from(verb: Reconstruct, loaded: LoadedGenerator) -> tuple[Reconstruc
     """
     if verb.pretrained is None:
         return verb, None
-    from gan2shape.reconstruct.pretrain import load_pretrained
-
-    start = load_pretrained(verb.pretrained)
-    if start.generator != loaded.identity:
+    start = _start(verb.pretrained, verb.config)
+    if start.generator and start.generator != loaded.identity:
         raise UserError(
             f"{verb.pretrained}: expected networks that were pre-trained with the generator {loaded.name}; "
             "got those of another; name it with --generator, or run gan2shape pretrain for this one"
         )
     return dataclasses.replace(verb, config=start.applied_to(verb.config)), start.weights
+
+
+def _start(file: Path, config: ReconstructConfig) -> Pretrained:
+    """What ``--pretrained`` names: our own file, or networks of the original program."""
+    from gan2shape.io.checkpoints import read_metadata, read_tensors
+    from gan2shape.io.official import is_networks
+    from gan2shape.reconstruct.official import load_official_networks
+    from gan2shape.reconstruct.pretrain import load_pretrained
+
+    if not read_metadata(file) and is_networks(tensors := read_tensors(file)):
+        return load_official_networks(file, tensors, config)
+    return load_pretrained(file)
 
 
 def reconstruct_and_report(
