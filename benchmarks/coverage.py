@@ -10,11 +10,14 @@ marks of docs/model-card.md. The same for one generator is `gan2shape coverage`.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from common import machine, write_result
 from gan2shape.data import open_pictures
@@ -22,8 +25,9 @@ from gan2shape.evaluate.coverage import Comparison, Seen, compare, generated_pic
 from gan2shape.evaluate.histograms import Panel, write_histograms
 from gan2shape.generators import load_generator
 from gan2shape.io.checkpoints import sha256
-from gan2shape.networks.probe import Probe, load_probe
+from gan2shape.networks.probe import NUMBERS, Probe, load_probe
 from gan2shape.networks.trained import read_about
+from gan2shape.train.probe import TRUTH, targets
 
 ROOT = Path(__file__).parents[1]
 PROBE = ROOT / "benchmarks" / "weights" / "probe.safetensors"
@@ -32,13 +36,26 @@ FIRST, LAST = "<!-- coverage tables: benchmarks/coverage.py -->", "<!-- end of t
 _AT_ONCE = 250
 
 
-def true_pictures(probe: Probe, source: Path, count: int, seed: int) -> Seen:
-    """What the probe sees in ``2 count`` true pictures."""
+def true_pictures(probe: Probe, source: Path, count: int, seed: int) -> tuple[Seen, dict[str, float]]:
+    """What the probe sees in ``2 count`` true pictures, and its root mean squared errors where they have truth."""
     pictures, wanted = open_pictures(source, size=probe.image_size, seed=seed, device="cpu"), 2 * count
     if getattr(pictures, "count", wanted) < wanted:
         raise SystemExit(f"{source}: expected {wanted} pictures")
     starts = range(0, wanted, _AT_ONCE)
-    return see(probe, (pictures(start, min(_AT_ONCE, wanted - start))["image"] for start in starts))
+    truths: list[Tensor] = []
+
+    def images() -> Iterator[Tensor]:
+        for start in starts:
+            batch = pictures(start, min(_AT_ONCE, wanted - start))
+            if set(TRUTH) <= set(batch):
+                truths.append(targets(batch)[:, : len(NUMBERS)])
+            yield batch["image"]
+
+    seen = see(probe, images())
+    if not truths:
+        return seen, {}
+    errors = np.sqrt(np.square(seen.numbers - torch.cat(truths).double().numpy()).mean(0))
+    return seen, dict(zip(NUMBERS, errors.tolist(), strict=True))
 
 
 def tables(compared: dict[str, Comparison], errors: dict[str, float]) -> str:
@@ -51,7 +68,8 @@ def tables(compared: dict[str, Comparison], errors: dict[str, float]) -> str:
     for row in first.quantities:
         goal = "" if row.met is None else "met" if row.met else "missed"
         sides = f"{row.true_mean:.2f} ± {row.true_std:.2f} | {row.mean:.2f} ± {row.std:.2f}"
-        numbers = f"{row.ratio:.2f} | {row.distance:.3f} | {row.floor:.3f} | {errors[row.name]:.2g}"
+        error = f"{errors[row.name]:.2g}" if errors else ""
+        numbers = f"{row.ratio:.2f} | {row.distance:.3f} | {row.floor:.3f} | {error}"
         lines.append(f"| {row.name} | {sides} | {numbers} | {goal} |")
     lines += ["", "| weights | Fréchet distance | yaw | pitch | light x | goals |", "|---|---|---|---|---|---|"]
     for name, comparison in compared.items():
@@ -86,8 +104,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     probe = load_probe(options.probe)
-    about = read_about(options.probe)
-    true = true_pictures(probe, options.truth, options.count, options.seed)
+    true, errors = true_pictures(probe, options.truth, options.count, options.seed)
     compared: dict[str, Comparison] = {}
     files: dict[str, dict[str, Any]] = {}
     for name, source in [("bundled", "bundled"), *(pair.split("=", 1) for pair in options.also)]:
@@ -101,13 +118,13 @@ def main() -> None:
         "machine": machine(),
         "seed": options.seed,
         "truth": options.truth.name,
-        "probe": {"sha256": sha256(options.probe), **about},
+        "probe": {"sha256": sha256(options.probe), **read_about(options.probe), "errors": errors},
         "generators": {name: {**files[name], **asdict(c), "met": c.met} for name, c in compared.items()},
     }
     print(write_result("coverage", result))
     head, _, rest = CARD.read_text(encoding="utf-8").partition(FIRST)
     tail = rest.partition(LAST)[2]
-    CARD.write_text(f"{head}{FIRST}\n{tables(compared, about['held_out'])}\n{LAST}{tail}", encoding="utf-8")
+    CARD.write_text(f"{head}{FIRST}\n{tables(compared, errors)}\n{LAST}{tail}", encoding="utf-8")
 
 
 if __name__ == "__main__":
