@@ -98,28 +98,22 @@ DEFAULT = ReconstructConfig(
         pivot_depth=1.04,  # a map's mean depth is 1, and a head's axis lies behind its surface
     ),
     stages=(
-        Stage(albedo=80, project=150, refine=160, batches=6, warmup=150, hold=80),
-        Stage(albedo=300, project=0, refine=0),  # the picture's own detail back onto the refined shape
+        Stage(albedo=300, project=300, refine=200, batches=50, mirror_refine=True),
+        Stage(albedo=150, project=0, refine=0),  # the picture's own detail back onto the refined shape
     ),
     prior_steps=300,
     prior=EllipsoidPrior(near=0.95, far=1.03, extend_above=0.4, extend_below=0.2),  # a head with its neck, cut below
-    pose=PosePrior.from_degrees(pitch_deg=6.0, yaw_deg=15.0),  # wider turns leave what so small a GAN can follow
+    pose=_WIDER_YAW,
+    lighting=SYNFACE_LIGHTING,  # strong lights from the side: the GAN follows a light better than a turn
     networks=NetworkConfig(width_multiplier=0.5),  # a quarter of the work, and enough at 64 px
     objective=Objective(
-        perceptual=0.0,  # the small discriminator's features drive ripples into the shape
-        smoothness=0.1,  # so few and so crude samples leave the shape rough
-        depth_smoothness=5.0,  # and without this it grows ridges
-        use_mask=True,  # the background stands still while the head turns
+        depth_smoothness=4.0,  # without it so few samples leave ripples
     ),
     optimizer=Optimizer(
-        prior_learning_rate=1e-3,  # few iterations, hence fast rates that fall
-        albedo_learning_rate=1e-3,
-        encoder_learning_rate=1e-3,
-        refine_learning_rate=3e-4,
-        final_rate=0.1,
+        prior_learning_rate=1e-3,  # few iterations
         batch_size=8,
     ),
-    projection=Projection(polish=40),  # the encoder alone hardly turns heads in so few iterations
+    projection=Projection(offset_layers=8),  # synthetic faces turn more than the last layers can say
 )
 
 # Joint pre-training of the default: what its networks start from.
