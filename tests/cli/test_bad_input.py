@@ -207,7 +207,7 @@ CHECKPOINTS = {
     "cut": (cut_checkpoint, "not a whole safetensors file"),
     "else": (of_something_else, "holds no StyleGAN generator"),
     "pickle": (pickled, "refused: it names"),
-    "code": (saved_by_torch, "would run code"),
+    "code": (saved_by_torch, "refused: it names posix.system, and only tensors, numbers and texts are read"),
     "missing": (lambda folder: folder / "missing.pt", "no generator at"),
     "folder": (lambda folder: folder, "Is a directory"),
 }

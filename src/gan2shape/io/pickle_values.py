@@ -91,6 +91,8 @@ class NetworkBuilders:
     Only storages are known where `only_storages`: within the bytes of a storage there is nothing else.
     """
 
+    reads = "tensors, numbers, texts and networks"
+
     def __init__(self, budget: Budget, only_storages: bool = False) -> None:
         """Tensors and arrays are claimed from `budget`."""
         self.storages: dict[str, Storage] = {}
@@ -115,7 +117,7 @@ class NetworkBuilders:
                 "is of the TensorFlow version of StyleGAN; convert it with legacy.py of NVIDIA's stylegan3 repository "
                 "(python legacy.py --source=OLD.pkl --dest=NEW.pkl)"
             )
-        raise Refused(f"names {shown(module)}.{shown(name)}, and only tensors, numbers, texts and networks are read")
+        raise Refused(f"names {shown(module)}.{shown(name)}, and only {self.reads} are read")
 
     def call(self, function: object, arguments: tuple[object, ...]) -> object:
         """The value of a known function or class; a layer of torch.nn becomes a `Record`."""
@@ -250,13 +252,15 @@ class NetworkBuilders:
 class TensorBuilders(NetworkBuilders):
     """`Builders` for files of torch.save: tensors, numbers, texts, containers, and no objects of networks."""
 
+    reads = "tensors, numbers and texts"
+
     def name(self, module: str, name: str) -> object:
         """As `NetworkBuilders.name`, without layers and networks."""
         if (module, name) == ("argparse", "Namespace"):
             return Name(module, name)
         if module.startswith((_LAYERS, "torch_utils", "dnnlib")) or module == "__torch__":
             raise Refused(
-                f"names {shown(module)}.{shown(name)}, and only tensors, numbers and texts are read; save the "
+                f"names {shown(module)}.{shown(name)}, and only {self.reads} are read; save the "
                 "network's state_dict() instead"
             )
         return super().name(module, name)
