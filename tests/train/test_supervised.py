@@ -12,9 +12,8 @@ from PIL import Image
 from gan2shape.networks.trained import load_depth_network, read_about
 from gan2shape.render import normals_from_depth
 from gan2shape.train.run import Schedule, run_training
-from gan2shape.train.settings import TrainSettings
+from gan2shape.train.settings import WEIGHTS_FILE, TrainSettings
 from gan2shape.train.supervised import SupervisedTask, inside
-from gan2shape.train.unsup3d import WEIGHTS_FILE
 from tests.train.faces import Spheres
 
 SMALL = TrainSettings(width_multiplier=1 / 32, batch_size=4, learning_rate=2e-3)

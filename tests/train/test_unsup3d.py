@@ -13,8 +13,8 @@ from torch import Tensor
 from gan2shape.networks.trained import load_unsup3d, read_about
 from gan2shape.render import mirror, normals_from_depth, render
 from gan2shape.train.run import Schedule, run_training
-from gan2shape.train.settings import TrainSettings
-from gan2shape.train.unsup3d import ROUNDING, WEIGHTS_FILE, Unsup3DTask
+from gan2shape.train.settings import WEIGHTS_FILE, TrainSettings
+from gan2shape.train.unsup3d import ROUNDING, Unsup3DTask
 from tests.train.faces import Spheres
 
 SMALL = TrainSettings(width_multiplier=1 / 32, batch_size=4, learning_rate=1e-3)

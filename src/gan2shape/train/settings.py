@@ -1,21 +1,43 @@
-"""What the trainings of baselines share: settings, the share of each process, the falling rate, the update."""
+"""What the trainings of baselines share: settings, the share of each process, the falling rate, the update, and what a
+snapshot writes."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from gan2shape.distributed import average_gradients, world
+from gan2shape.networks.trained import NetworkSizes, save_networks
+from gan2shape.train.gallery import write_gallery
 from gan2shape.train.pictures import Pictures
+
+SHOWN = 6
+"""Pictures on the sheet of a snapshot."""
+WEIGHTS_FILE = "weights.safetensors"
 
 Predict = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Signed pictures (B, 3, S, S) to the depth of the view (B, 1, S, S) in scene units and what was hit (B, 1, S, S)."""
 Validate = Callable[[Predict], dict[str, float]]
 """Scores of a prediction on pictures with truth; training does not know how they are taken."""
+
+
+class Baseline(Protocol):
+    """What a snapshot needs to know of a baseline's training."""
+
+    kind: str
+    sizes: NetworkSizes
+    config: dict[str, Any]
+    validate: Validate | None
+
+    def predict(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """A `Predict`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -77,3 +99,25 @@ def seeded(build: Callable[[], nn.ModuleDict], seed: int, device: torch.device) 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build().to(device)
+
+
+def write_snapshot(
+    task: Baseline, networks: nn.Module, columns: list[Tensor], folder: Path, index: int
+) -> dict[str, float]:
+    """Write a sheet of pictures and the weights as they are after ``index`` iterations; returns the scores.
+
+    Args:
+        task: the training.
+        networks: what is kept of it.
+        columns: kinds of pictures (B, 3, S, S), signed.
+        folder: where to.
+        index: iterations done.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    write_gallery(folder / f"{index:07d}.png", columns)
+    scores = {} if task.validate is None else task.validate(task.predict)
+    about = {"steps": index, **task.config, "validation": scores}
+    save_networks(folder / WEIGHTS_FILE, task.kind, networks, task.sizes, about)
+    return scores

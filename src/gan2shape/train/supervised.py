@@ -16,13 +16,22 @@ from torch.nn import functional as F
 
 from gan2shape.losses import photometric
 from gan2shape.losses.masked import masked_mean
-from gan2shape.networks.trained import SEEN_DEPTHS, SUPERVISED, DepthNetwork, NetworkSizes, save_networks
+from gan2shape.networks.trained import SEEN_DEPTHS, SUPERVISED, DepthNetwork, NetworkSizes
 from gan2shape.render import Camera, DepthRange, normals_from_depth
-from gan2shape.train.gallery import depth_picture, normal_picture, turned_picture, write_gallery
+from gan2shape.train.gallery import depth_picture, normal_picture, turned_picture
 from gan2shape.train.pictures import Pictures
 from gan2shape.train.run import iteration_rng
-from gan2shape.train.settings import TrainSettings, Validate, batch_of, descend, low_precision, new_adam, seeded
-from gan2shape.train.unsup3d import SHOWN, WEIGHTS_FILE
+from gan2shape.train.settings import (
+    SHOWN,
+    TrainSettings,
+    Validate,
+    batch_of,
+    descend,
+    low_precision,
+    new_adam,
+    seeded,
+    write_snapshot,
+)
 
 DEPTH_SCALE = 100.0
 """Depth errors are minimised in hundredths of their logarithm, the unit in which they are scored."""
@@ -139,11 +148,7 @@ class SupervisedTask:
         for shown in (true, depth):
             columns += [depth_picture(shown, limits), normal_picture(shown, self.camera) * inside(mask)]
         columns += [turned_picture(image, depth, self.camera, yaw_deg) for yaw_deg in (35.0, -35.0)]
-        write_gallery(folder / f"{index:07d}.png", columns)
-        scores = {} if self.validate is None else self.validate(self.predict)
-        about = {"steps": index, **self.config, "validation": scores}
-        save_networks(folder / WEIGHTS_FILE, self.kind, self.network, self.sizes, about)
-        return scores
+        return write_snapshot(self, self.network, columns, folder, index)
 
 
 def inside(mask: Tensor) -> Tensor:

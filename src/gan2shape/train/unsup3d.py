@@ -19,11 +19,21 @@ from torch import Tensor, nn
 from gan2shape.losses import gaussian_distance, laplace_distance, smoothness
 from gan2shape.networks.confidence import ConfidenceNetwork
 from gan2shape.networks.factors import FactorNetworks
-from gan2shape.networks.trained import UNSUP3D, NetworkSizes, save_networks, unsup3d_networks
+from gan2shape.networks.trained import UNSUP3D, NetworkSizes, unsup3d_networks
 from gan2shape.render import Camera, Scene, mirror, render
-from gan2shape.train.gallery import depth_picture, normal_picture, turned_scene, write_gallery
+from gan2shape.train.gallery import depth_picture, normal_picture, turned_scene
 from gan2shape.train.pictures import Pictures
-from gan2shape.train.settings import TrainSettings, Validate, batch_of, descend, low_precision, new_adam, seeded
+from gan2shape.train.settings import (
+    SHOWN,
+    TrainSettings,
+    Validate,
+    batch_of,
+    descend,
+    low_precision,
+    new_adam,
+    seeded,
+    write_snapshot,
+)
 
 FLIP_WEIGHT = 0.5
 """Of both terms of the mirrored rendering."""
@@ -33,8 +43,6 @@ of a deviation that went to zero on a saturated pixel would outweigh everything.
 FLAT_RELIEF = 0.003
 """Factor on the depth network's last layer for a flat start: slopes of two or three degrees in the mean. Without it
 the random surface is one of 75°, which a short training does not get rid of."""
-SHOWN = 6
-WEIGHTS_FILE = "weights.safetensors"
 
 Features = Callable[[Tensor], Tensor]
 """Signed pictures (B, 3, S, S) to VGG-16's relu 3_3, (B, 256, S/4, S/4)."""
@@ -171,8 +179,4 @@ class Unsup3DTask:
         columns = [image, seen.image, flipped.image, scene.albedo, depth_picture(seen.depth, self.factors.depth_range)]
         columns += [normal_picture(scene.depth, self.camera)]
         columns += [turned_scene(scene, self.camera), turned_scene(scene, self.camera, yaw_deg=-35.0)]
-        write_gallery(folder / f"{index:07d}.png", columns)
-        scores = {} if self.validate is None else self.validate(self.predict)
-        about = {"steps": index, **self.config, "validation": scores}
-        save_networks(folder / WEIGHTS_FILE, self.kind, self.factors, self.sizes, about)
-        return scores
+        return write_snapshot(self, self.factors, columns, folder, index)
