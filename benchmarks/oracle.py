@@ -83,6 +83,7 @@ def run_head(index: int, truth: Truth, head: TrueHead, picture: torch.Tensor, pr
         ranges=ranges,
         lighting_mean=lighting.mean_units,
     )
+    log.watch(nets, picture, camera, depth_range)
     rng = torch.Generator().manual_seed(protocol.seed)
     target = Target(picture, torch.zeros(1, 1), truth.mask[index : index + 1])
     silent: dict[str, Any] = {"on_iteration": lambda iteration, record: None}
@@ -102,7 +103,7 @@ def run_head(index: int, truth: Truth, head: TrueHead, picture: torch.Tensor, pr
     batches: dict[str, Any] = {"batch_size": protocol.batch_size, "rng": rng}
     fit_pose_and_light(nets, samples, steps=protocol.warmup_steps, adam=falling, target=target, **batches, **silent)
     fit_albedo(nets, target, steps=protocol.albedo_steps, adam=steady, **explaining, **silent)
-    log.start(nets, picture, camera, depth_range)
+    log.start()
     refining = Adam(protocol.refine_rate, protocol.weight_decay, protocol.refine_final)
     refine(
         nets,
@@ -135,10 +136,13 @@ class Log:
         self.index, self.iterations, self.truth, self.save = index, iterations, truth, save
         self.seconds = 0.0
 
-    def start(self, nets: FactorNetworks, picture: torch.Tensor, camera: Camera, depth_range: DepthRange) -> None:
-        """The score before the first iteration."""
+    def watch(self, nets: FactorNetworks, picture: torch.Tensor, camera: Camera, depth_range: DepthRange) -> None:
+        """The networks that will be scored; a divergence may come before their first score."""
         self.nets, self.picture = nets, picture
         self.render = partial(render, camera=camera, depth_range=depth_range)
+
+    def start(self) -> None:
+        """The score before the first iteration."""
         self.score(0)
         self.began = time.perf_counter()
 
@@ -153,8 +157,9 @@ class Log:
 
     def rest(self) -> None:
         """After a divergence the last good state stands for all that was to come."""
-        for iteration in sorted({*SCORED_AT, self.iterations}):
-            if self.head["scores"][-1]["iteration"] < iteration <= self.iterations:
+        last = self.head["scores"][-1]["iteration"] if self.head["scores"] else -1
+        for iteration in sorted({0, *SCORED_AT, self.iterations}):
+            if last < iteration <= self.iterations:
                 self.score(iteration)
 
     @torch.no_grad()
