@@ -82,6 +82,8 @@ def _draw_panel(draw: ImageDraw.ImageDraw, panel: Panel, left: int) -> None:
         line += [(sides[0], height), (sides[1], height)]
     draw.line([*line, (float(across[-1]), float(bottom))], fill=_GENERATED, width=2)
     draw.line([(left, bottom), (left + PANEL_PX, bottom)], fill=_INK)
-    for place, value in zip(np.linspace(0, PANEL_PX, _TICKS), np.linspace(low, high, _TICKS), strict=True):
+    ticks = zip(np.linspace(0, PANEL_PX, _TICKS), np.linspace(low, high, _TICKS), strict=True)
+    for index, (place, value) in enumerate(ticks):
+        anchor = "la" if index == 0 else "ra" if index == _TICKS - 1 else "ma"  # Panels stand side by side.
         draw.line([(left + place, bottom), (left + place, bottom + 5)], fill=_INK)
-        draw.text((left + place, bottom + 8), f"{value:.3g}", font=font, fill=_INK, anchor="ma")
+        draw.text((left + place, bottom + 8), f"{value:.3g}", font=font, fill=_INK, anchor=anchor)
