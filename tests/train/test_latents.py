@@ -9,11 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from gan2shape.errors import CheckpointError
 from gan2shape.generators import LoadedGenerator
 from gan2shape.generators.offsets import DirectOffset
-from gan2shape.networks.latents import LatentEncoder, load_latent_encoder
-from gan2shape.networks.trained import NetworkSizes
+from gan2shape.networks.latents import load_latent_encoder
 from gan2shape.train.latents import WEIGHTS_FILE, GeneratedPictures, LatentEncoderTask, sample_changed
 from gan2shape.train.run import Schedule, run_training
 from gan2shape.train.settings import TrainSettings
@@ -102,11 +100,3 @@ def test_changes_keep_the_range_but_for_noise(rng: torch.Generator) -> None:
     assert 40 < int(left.sum()) < 110
     assert 40 < int(right.sum()) < 110
     assert not bool((left & right).any())
-
-
-def test_small_pictures_grow_and_other_files_are_refused(tmp_path: Path) -> None:
-    encoder = LatentEncoder(NetworkSizes(16, 1, 4, 5))
-    assert encoder.shrunk(torch.zeros(2, 3, 8, 8)).shape == (2, 3, 16, 16)
-    assert encoder(torch.zeros(2, 3, 64, 64)).shape == (2, 5)
-    with pytest.raises(CheckpointError):
-        load_latent_encoder(tmp_path / "nothing.safetensors")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gan2shape.generators import InvertConfig, LoadedGenerator
     from gan2shape.generators.typicality import Likeness, OwnInversions
     from gan2shape.io.framing import Frame
+    from gan2shape.networks.latents import LatentEncoder
 
 LATENT_FILE, PICTURE_FILE, PHOTO_FILE = "latent.safetensors", "picture.png", "photo.png"
 SHEET_FILE, REPORT_FILE, GENERATOR_FILE = "before_after.png", "report.json", "generator.safetensors"
@@ -31,12 +32,11 @@ _MOST = 1_000_000
 
 @dataclass(frozen=True)
 class Invert:
-    """Find the latent that makes a generator draw your photo.
+    """Find the latent that makes a generator draw your photo; "gan2shape reconstruct --latent" goes on from it.
 
     For example:
       $ gan2shape invert photo.jpg -o inversions
       $ gan2shape invert photo.jpg --align face --space tuned
-      $ gan2shape reconstruct photo.jpg --latent inversions/photo/latent.safetensors
     """
 
     memory_advice: ClassVar[str] = "close other programs, or start anew with a smaller generator or --restarts 1"
@@ -54,6 +54,8 @@ class Invert:
     """Starts that are optimised together."""
     samples: int = 256
     """Random latents that are scored as possible starts."""
+    encoder: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(optional)")] = None
+    """Weights of gan2shape train encoder, which propose a further start; the bundled generator has its own."""
     extra_steps: int = 200
     """Steps of w+ or of tuning, after those of w."""
     jitter: float = 0.0
@@ -78,8 +80,10 @@ class Invert:
         self._check()
         from gan2shape.generators.typicality import invert_own
         from gan2shape.io.images import read_image
+        from gan2shape.networks.latents import encoder_of
 
         loaded = self.runtime.load()
+        encoder = encoder_of(loaded.sha256, self.encoder)
         if self.space == "w+" and not hasattr(loaded.generator, "num_ws"):
             raise UserError(f"--space w+: the generator {loaded.name} has one latent for all its layers")
         frames = [self.framing.frame_of(picture) for picture in self.pictures]
@@ -91,7 +95,7 @@ class Invert:
             say(f"inverting {self.reference} pictures of the generator's own")
             own = invert_own(loaded, self.reference, config=self.config())
         for picture, frame in zip(self.pictures, frames, strict=True):
-            _One(self, loaded, picture, frame, own).run()
+            _One(self, loaded, encoder, picture, frame, own).run()
 
     def config(self) -> InvertConfig:
         """The settings of the search."""
@@ -138,6 +142,7 @@ class _One:
 
     verb: Invert
     loaded: LoadedGenerator
+    encoder: LatentEncoder | None
     file: Path
     frame: Frame | None
     own: OwnInversions | None
@@ -162,7 +167,12 @@ class _One:
             began, config = time.perf_counter(), self.verb.config()
             with ProgressBars(f"{self.file.stem}: into {self.verb.space}, seed {self.verb.runtime.seed}") as bars:
                 found = invert(
-                    self.loaded, photo, rng=rng, config=config, on_progress=_step(bars, "latent", config.steps)
+                    self.loaded,
+                    photo,
+                    rng=rng,
+                    config=config,
+                    start_latents=None if self.encoder is None else self.encoder.to(device)(photo),
+                    on_progress=_step(bars, "latent", config.steps),
                 )
                 bars(StepFinished("latent"))
                 pictures = {"w" if found.latent.ndim == 2 else "w+": found.image}

@@ -16,12 +16,11 @@ from gan2shape.errors import UserError
 class Encoder(Runtime, RunFlags):
     """Train the inverse of a generator: pictures to latents, from the generator's own pictures alone.
 
-    The search for the latent of a picture starts from what it proposes. The weights are
-    snapshots/weights.safetensors in the run folder.
+    The search for the latent of a picture ("gan2shape invert --encoder FILE") starts from what it proposes. The weights
+    are snapshots/weights.safetensors in the run folder.
 
     For example:
       $ gan2shape train encoder --generator ffhq.pt -o encoder --steps 5000 --bfloat16
-      $ gan2shape invert photo.png --generator ffhq.pt --encoder encoder/snapshots/weights.safetensors
     """
 
     resumable: ClassVar[bool] = True

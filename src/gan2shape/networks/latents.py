@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gan2shape.errors import CheckpointError
 from gan2shape.networks.encoder import ResidualEncoder
 from gan2shape.networks.trained import NetworkSizes, load_networks, read_about
 
 LATENT_ENCODER = "latent encoder"
 """What its files say they are."""
+BUNDLED_FILE = "encoder_synface64.safetensors"
+"""The encoder of the bundled generator."""
 
 
 class LatentEncoder(nn.Module):
@@ -55,3 +59,22 @@ def load_latent_encoder(file: Path) -> tuple[LatentEncoder, str]:
     """
     encoder = load_networks(file, LATENT_ENCODER, LatentEncoder)
     return encoder, str(read_about(file).get("generator", ""))
+
+
+def encoder_of(generator: str, file: Path | None = None) -> LatentEncoder | None:
+    """The encoder of a file, or the bundled one; ``generator`` is the SHA-256 of the generator that it has to invert.
+
+    None where no file is named and the bundled encoder belongs to another generator.
+
+    Raises:
+        CheckpointError: a named file that cannot be used, or that belongs to another generator.
+    """
+    bundled = Path(str(resources.files("gan2shape") / "assets" / BUNDLED_FILE))
+    encoder, inverts = load_latent_encoder(bundled if file is None else file)
+    if inverts == generator:
+        return encoder
+    if file is None:
+        return None
+    raise CheckpointError(
+        f"{file}: expected an encoder of this generator ({generator[:12] or 'no file'}); got one of {inverts[:12]}"
+    )

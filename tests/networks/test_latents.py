@@ -1,0 +1,59 @@
+"""The latent encoder as a network and as a file: sizes, units, and whose generator it inverts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from gan2shape.errors import CheckpointError
+from gan2shape.generators import load_generator
+from gan2shape.networks.latents import LATENT_ENCODER, LatentEncoder, encoder_of, load_latent_encoder
+from gan2shape.networks.trained import NetworkSizes, save_networks
+
+SIZES = NetworkSizes(16, 1, 4, 5)
+
+
+@pytest.fixture
+def encoder() -> LatentEncoder:
+    torch.manual_seed(0)
+    return LatentEncoder(SIZES)
+
+
+def test_pictures_of_any_size_become_latents_about_the_mean(encoder: LatentEncoder, rng: torch.Generator) -> None:
+    large = torch.rand(2, 3, 64, 64, generator=rng) * 2 - 1
+    small = large.reshape(2, 3, 16, 4, 16, 4).mean((3, 5))  # Every 4x4 block's mean, by hand.
+    torch.testing.assert_close(encoder.shrunk(large), small)
+    assert encoder.shrunk(torch.zeros(2, 3, 8, 8)).shape == (2, 3, 16, 16)
+    before = encoder(large)
+    assert before.shape == (2, 5)
+    encoder.mean.fill_(3.0)
+    encoder.spread.fill_(0.5)
+    torch.testing.assert_close(encoder(large), 3 + before / 2)
+
+
+def test_a_file_says_whose_it_is(encoder: LatentEncoder, tmp_path: Path, rng: torch.Generator) -> None:
+    file = tmp_path / "e.safetensors"
+    save_networks(file, LATENT_ENCODER, encoder, SIZES, {"generator": "ab" * 32})
+    read, generator = load_latent_encoder(file)
+    assert generator == "ab" * 32
+    image = torch.rand(1, 3, 16, 16, generator=rng)
+    torch.testing.assert_close(read(image), encoder(image), rtol=0, atol=0.01)  # Half precision.
+    assert encoder_of("ab" * 32, file) is not None
+    with pytest.raises(CheckpointError, match="expected an encoder of this generator"):
+        encoder_of("cd" * 32, file)
+    with pytest.raises(CheckpointError):
+        encoder_of("ab" * 32, tmp_path / "nothing.safetensors")
+
+
+def test_the_bundled_encoder_inverts_the_bundled_generator(rng: torch.Generator) -> None:
+    loaded = load_generator()
+    bundled = encoder_of(loaded.sha256)
+    assert bundled is not None
+    assert encoder_of("00" * 32) is None  # Another generator simply has none.
+    latents = loaded.sample_latents(8, rng=rng)
+    with torch.no_grad():
+        found = bundled(loaded.generator.synthesize(latents).clamp(-1, 1))
+    unexplained = (found - latents).square().mean() / (latents - loaded.w_mean).square().mean()
+    assert unexplained.item() < 0.5  # 0.34 over many; the mean latent has 1.
