@@ -101,3 +101,7 @@ def test_another_run_s_progress_is_not_mixed_in(
     assert main(["pretrain", "-o", str(tmp_path), *flags, "--resume"]) == 0
     assert not (tmp_path / PROGRESS_FILE).exists()
     assert len(calls) == 3
+    assert main(["pretrain", "-o", str(tmp_path), *flags, "--resume"]) == 0  # Nothing is left to do.
+    assert len(calls) == 3
+    said = mistake("pretrain", "-o", tmp_path, *flags, "--resume", "--seed", "7")
+    assert "finished weights of other settings" in said

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -13,7 +13,7 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, arg
 
 from gan2shape.cli.runtime import Runtime, say
 from gan2shape.cli.settings import check_settings
-from gan2shape.errors import UserError
+from gan2shape.errors import InputError, UserError
 from gan2shape.reconstruct.config import ReconstructConfig
 from gan2shape.reconstruct.presets import PRESETS
 
@@ -87,11 +87,31 @@ class Pretrain:
 
         with process_group(self.runtime.torch_device()):
             loaded = self.runtime.load(self.config.projection.offset_layers)
+            if self._is_finished(loaded):
+                say(f"finished already: {self.output / WEIGHTS_FILE}")
+                return
             if world()[0] == 0:
                 with FolderLock(self.output):
                     self._train(loaded)
             else:
                 self._train(loaded)
+
+    def _is_finished(self, loaded: LoadedGenerator) -> bool:
+        """Whether --resume finds nothing left to do.
+
+        Raises:
+            InputError: the finished weights are those of another run.
+        """
+        from gan2shape.reconstruct.pretrain import load_pretrained
+
+        file = self.output / WEIGHTS_FILE
+        if not self.resume or not file.exists() or (self.output / PROGRESS_FILE).exists():
+            return False
+        if load_pretrained(file).about.get("run") != self._mark(loaded):
+            raise InputError(
+                f"{self.output} holds the finished weights of other settings; name another folder or leave out --resume"
+            )
+        return True
 
     def _train(self, loaded: LoadedGenerator) -> None:
         """Train this process's share; the first process writes."""
@@ -114,7 +134,8 @@ class Pretrain:
                 keep=self._keeper(loaded) if chief else (lambda progress: None),
             )
         if chief:
-            self._write(pretrained, reconstructor, target)
+            marked = replace(pretrained, about={**pretrained.about, "run": self._mark(loaded)})
+            self._write(marked, reconstructor, target)
 
     def _targets(self, loaded: LoadedGenerator, reconstructor: Any) -> Target:
         """The pictures to learn from: the same in every process."""
@@ -141,6 +162,12 @@ class Pretrain:
             "truncation": self.truncation,
             "mask": self.mask,
         }
+
+    def _mark(self, loaded: LoadedGenerator) -> str:
+        """The run's identity as a short text."""
+        from gan2shape.reconstruct.progress import identity_hash
+
+        return identity_hash(json.dumps(self._identity(loaded), sort_keys=True))
 
     def _kept(self, loaded: LoadedGenerator) -> Progress | None:
         from gan2shape.reconstruct.progress import load_progress
