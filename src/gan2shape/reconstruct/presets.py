@@ -98,7 +98,7 @@ DEFAULT = ReconstructConfig(
         pivot_depth=1.04,  # a map's mean depth is 1, and a head's axis lies behind its surface
     ),
     stages=(
-        Stage(albedo=300, project=300, refine=200, batches=50, mirror_refine=True),
+        Stage(albedo=300, project=300, refine=200, batches=50),  # unmirrored: pictures show heads turned by 40 degrees
         Stage(albedo=150, project=0, refine=0),  # the picture's own detail back onto the refined shape
     ),
     prior_steps=300,
