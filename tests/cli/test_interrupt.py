@@ -111,12 +111,15 @@ def test_ctrl_c_of_a_resumed_run_does_not_repeat_the_flag(
     assert capsys.readouterr().err.count("--resume") == 1
 
 
-@pytest.mark.parametrize("arguments", [["sample"], ["info"]])
+@pytest.mark.parametrize(
+    ("verb", "asks"),
+    [("sample", "gan2shape.generators.load_generator"), ("info", "gan2shape.generators.load.describe_generator")],
+)
 def test_a_verb_that_cannot_resume_does_not_say_so(
-    arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    verb: str, asks: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gan2shape.generators.load_generator", interrupt)
-    assert main(arguments) == 130
+    monkeypatch.setattr(asks, interrupt)
+    assert main([verb]) == 130
     said = capsys.readouterr().err
     check_one_line(said)
     assert "resume" not in said

@@ -150,7 +150,7 @@ def test_mistakes_are_told_in_one_line(photo: Path, flags: list[str], tmp_path: 
         "--jitter must be from 0": ["--jitter", "-1"],
     }
     for words, arguments in cases.items():
-        assert words in mistake("invert", photo, *arguments, *flags), words
+        assert words in mistake("invert", photo, *flags, *arguments), words
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "photo.png").write_bytes(photo.read_bytes())
     assert "would share a folder" in mistake("invert", photo, tmp_path / "other" / "photo.png", *flags)
