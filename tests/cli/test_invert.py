@@ -138,8 +138,9 @@ def test_opacity_is_a_mask(tiny: list[str], tmp_path: Path, numbers_only: None, 
 
 def test_mistakes_are_told_in_one_line(photo: Path, flags: list[str], tmp_path: Path, mistake: Mistake) -> None:
     assert "expected a picture" in mistake("invert", *flags)
+    two = [photo, tmp_path / "second.png"]
+    assert "--crop goes with exactly one" in mistake("invert", *two, "--crop", "0,0,9,9", *flags)
     cases = {
-        "--crop goes with exactly one": [tmp_path / "second.png", "--crop", "0,0,9,9"],
         "say both where to cut": ["--crop", "0,0,9,9", "--align", "face"],
         "x,y,width,height": ["--crop", "0,0,9"],
         "inside the picture of 40 x 30 px": ["--crop", "30,0,20,20"],
