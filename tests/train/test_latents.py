@@ -12,9 +12,9 @@ from torch import Tensor
 from gan2shape.generators import LoadedGenerator
 from gan2shape.generators.offsets import DirectOffset
 from gan2shape.networks.latents import load_latent_encoder
-from gan2shape.train.latents import WEIGHTS_FILE, GeneratedPictures, LatentEncoderTask, sample_changed
+from gan2shape.train.latents import GeneratedPictures, LatentEncoderTask, sample_changed
 from gan2shape.train.run import Schedule, run_training
-from gan2shape.train.settings import TrainSettings
+from gan2shape.train.settings import WEIGHTS_FILE, TrainSettings
 
 SMALL = TrainSettings(width_multiplier=1 / 4, batch_size=16, learning_rate=3e-3, weight_decay=0.0)
 CENTRE = torch.tensor([0.1, -0.2])

@@ -13,9 +13,9 @@ from torch import Tensor
 from gan2shape.errors import InputError
 from gan2shape.networks.probe import LOOKS, NUMBERS, load_probe
 from gan2shape.networks.trained import read_about
-from gan2shape.train.probe import WEIGHTS_FILE, ProbeTask, sample_soft, targets
+from gan2shape.train.probe import ProbeTask, sample_soft, targets
 from gan2shape.train.run import Schedule, run_training
-from gan2shape.train.settings import TrainSettings
+from gan2shape.train.settings import WEIGHTS_FILE, TrainSettings
 from tests.train.faces import Spheres
 
 SMALL = TrainSettings(width_multiplier=1 / 4, batch_size=16, learning_rate=5e-3, weight_decay=0.0)

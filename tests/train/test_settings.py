@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from gan2shape.train.settings import TrainSettings, batch_of, descend, low_precision, new_adam, seeded
+from gan2shape.train.settings import TrainSettings, batch_of, descend, low_precision, seeded
 
 
 def test_the_rate_falls_exponentially_and_then_stays() -> None:
@@ -35,7 +35,7 @@ def test_iterations_take_successive_pictures() -> None:
 def test_an_update_is_adams_with_the_rate_of_the_iteration() -> None:
     modules = nn.ModuleDict({"a": nn.Linear(1, 1, bias=False)})
     nn.init.constant_(modules["a"].weight, 2.0)
-    optimizer = new_adam(modules, TrainSettings(learning_rate=1.0, weight_decay=0.0))
+    optimizer = torch.optim.Adam(modules.parameters(), lr=1.0)
     descend(optimizer, 3 * modules["a"].weight.sum(), rate=0.25)
     assert modules["a"].weight.item() == pytest.approx(1.75)  # Adam's first step has the length of the rate.
 

@@ -8,62 +8,30 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from tyro.conf import FlagCreatePairsOff, arg
 
-from gan2shape.cli.training import TrainingFlags
+from gan2shape.cli.training import AdamFlags, TrainingFlags
 from gan2shape.errors import InputError, UserError
 
 if TYPE_CHECKING:
     import torch
 
-    from gan2shape.train.settings import TrainSettings
     from gan2shape.train.unsup3d import Features
 
 
+WEIGHT_DECAY = 5e-4
+"""Unsup3D's."""
+
+
 @dataclass(frozen=True)
-class BaselineFlags(TrainingFlags):
+class BaselineFlags(TrainingFlags, AdamFlags):
     """Flags of both baselines."""
 
     resumable: ClassVar[bool] = True
     memory_advice: ClassVar[str] = "close other programs, or start anew with a smaller --batch-size or --width"
 
-    batch_size: Annotated[int, arg(metavar="COUNT")] = 64
-    """Pictures in an iteration."""
     width: Annotated[float, arg(metavar="FACTOR")] = 1.0
     """Factor on the widths of all networks; 1 is the paper's, 0.5 fits a CPU."""
-    learning_rate: Annotated[float, arg(metavar="RATE")] = 1e-4
-    """Adam's learning rate at the first iteration."""
-    final_rate: Annotated[float, arg(metavar="FACTOR")] = 1.0
-    """Learning rate of the last iteration as a fraction of the first; it falls exponentially over --steps."""
-    bfloat16: FlagCreatePairsOff[bool] = False
-    """Compute the large networks in bfloat16: about twice as fast on processors that have it."""
     validate: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(optional)")] = None
     """Truth file (.npz) whose pictures are scored at every snapshot; nothing is learned from it."""
-
-    def settings(self) -> TrainSettings:
-        """The flags as settings of a training.
-
-        Raises:
-            UserError: a number that no training can have.
-        """
-        from gan2shape.train.settings import TrainSettings
-
-        self.check()
-        for flag, value, least, most in (
-            ("--batch-size", self.batch_size, 1, 1 << 20),
-            ("--width", self.width, 1 / 64, 16),
-            ("--learning-rate", self.learning_rate, 1e-8, 1),
-            ("--final-rate", self.final_rate, 1e-6, 1),
-        ):
-            if not least <= value <= most:
-                raise UserError(f"{flag} must be from {least:g} to {most:g}; got {value}")
-        return TrainSettings(
-            width_multiplier=self.width,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            final_rate=self.final_rate,
-            falling_steps=0 if self.final_rate == 1 else self.steps,
-            bfloat16=self.bfloat16,
-            seed=self.seed,
-        )
 
     def common(self, device: torch.device) -> dict[str, Any]:
         """The arguments that both trainings take by name.
@@ -71,10 +39,7 @@ class BaselineFlags(TrainingFlags):
         Raises:
             UserError: processes that cannot share a batch evenly, or a truth file that cannot be used.
         """
-        from gan2shape.distributed import world
-
-        if self.batch_size % world()[1]:
-            raise UserError(f"--batch-size must be a multiple of the {world()[1]} processes; got {self.batch_size}")
+        self.check_share()
         if self.validate is None:
             return {"device": device}
         from gan2shape.cli.validation import read_validation
@@ -108,7 +73,7 @@ class Unsup3d(BaselineFlags):
         from gan2shape.distributed import process_group
         from gan2shape.train.unsup3d import Unsup3DTask
 
-        settings = self.settings()
+        settings = self.settings(self.seed, weight_decay=WEIGHT_DECAY)
         if not 0 <= self.depth_smoothness <= 1e6:
             raise UserError(f"--depth-smoothness must be from 0 to 1e6; got {self.depth_smoothness}")
         with process_group(self.torch_device()) as device:
@@ -154,7 +119,7 @@ class Supervised(BaselineFlags):
         from gan2shape.distributed import process_group
         from gan2shape.train.supervised import SupervisedTask
 
-        settings = self.settings()
+        settings = self.settings(self.seed, weight_decay=WEIGHT_DECAY)
         if not 0 <= self.normal_weight <= 1e6:
             raise UserError(f"--normal-weight must be from 0 to 1e6; got {self.normal_weight}")
         with process_group(self.torch_device()) as device:

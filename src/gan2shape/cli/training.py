@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from gan2shape.train.pictures import Pictures
     from gan2shape.train.run import Task
+    from gan2shape.train.settings import TrainSettings
 
 _MOST = 10**9
 
@@ -86,6 +87,61 @@ class RunFlags:
         say(f"{done} of {self.steps} iterations: {self.output}")
         if done < self.steps:
             say("to go on: the same command with --resume")
+
+
+@dataclass(frozen=True)
+class AdamFlags(RunFlags):
+    """Flags of the trainings with one Adam."""
+
+    batch_size: Annotated[int, arg(metavar="COUNT")] = 64
+    """Pictures in an iteration."""
+    width: Annotated[float, arg(metavar="FACTOR")] = 1.0
+    """Factor on the widths of all networks."""
+    learning_rate: Annotated[float, arg(metavar="RATE")] = 1e-4
+    """Adam's learning rate at the first iteration."""
+    final_rate: Annotated[float, arg(metavar="FACTOR")] = 1.0
+    """Learning rate of the last iteration as a fraction of the first; it falls exponentially over --steps."""
+    bfloat16: FlagCreatePairsOff[bool] = False
+    """Compute the large networks in bfloat16: faster on processors that have it."""
+
+    def settings(self, seed: int, *, weight_decay: float = 0.0) -> TrainSettings:
+        """The flags as settings of a training.
+
+        Raises:
+            UserError: a number that no training can have.
+        """
+        from gan2shape.train.settings import TrainSettings
+
+        self.check()
+        for flag, value, least, most in (
+            ("--batch-size", self.batch_size, 1, 1 << 20),
+            ("--width", self.width, 1 / 64, 16),
+            ("--learning-rate", self.learning_rate, 1e-8, 1),
+            ("--final-rate", self.final_rate, 1e-6, 1),
+        ):
+            if not least <= value <= most:
+                raise UserError(f"{flag} must be from {least:g} to {most:g}; got {value}")
+        return TrainSettings(
+            width_multiplier=self.width,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            final_rate=self.final_rate,
+            falling_steps=0 if self.final_rate == 1 else self.steps,
+            weight_decay=weight_decay,
+            bfloat16=self.bfloat16,
+            seed=seed,
+        )
+
+    def check_share(self) -> None:
+        """Refuse processes that cannot share a batch evenly.
+
+        Raises:
+            UserError: the batch size is no multiple of their number.
+        """
+        from gan2shape.distributed import world
+
+        if self.batch_size % world()[1]:
+            raise UserError(f"--batch-size must be a multiple of the {world()[1]} processes; got {self.batch_size}")
 
 
 @dataclass(frozen=True)

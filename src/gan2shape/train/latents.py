@@ -7,9 +7,8 @@ contrast, under a further light from the side, cut off at the left or right, and
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +18,8 @@ from gan2shape.networks.latents import LATENT_ENCODER, LatentEncoder
 from gan2shape.networks.trained import NetworkSizes, save_networks
 from gan2shape.train.gallery import write_gallery
 from gan2shape.train.run import iteration_rng
-from gan2shape.train.settings import TrainSettings, batch_of, descend, low_precision, new_adam, seeded
+from gan2shape.train.settings import WEIGHTS_FILE, AdamTask, TrainSettings, low_precision
 
-WEIGHTS_FILE = "weights.safetensors"
 BASE_WIDTH = 32
 """Channels after the first convolution, at width 1."""
 _CHUNK = 32
@@ -76,7 +74,7 @@ class GeneratedPictures:
         self._latents, self._made = latents, number
 
 
-class LatentEncoderTask:
+class LatentEncoderTask(AdamTask):
     """One training of a latent encoder, a `Task`.
 
     Args:
@@ -91,19 +89,16 @@ class LatentEncoderTask:
     def __init__(
         self, loaded: LoadedGenerator, settings: TrainSettings, *, image_size: int, device: torch.device
     ) -> None:
-        self.loaded, self.settings, self.device = loaded, settings, device
-        self.pictures = GeneratedPictures(loaded, seed=settings.seed)
+        self.loaded = loaded
+        pictures = GeneratedPictures(loaded, seed=settings.seed)
         width = max(1, round(BASE_WIDTH * settings.width_multiplier))
-        self.sizes = NetworkSizes(image_size, 1, width, loaded.generator.latent_dim)
-        self.networks = seeded(lambda: nn.ModuleDict({"encoder": LatentEncoder(self.sizes)}), settings.seed, device)
+        sizes = NetworkSizes(image_size, 1, width, loaded.generator.latent_dim)
+        super().__init__(pictures, settings, sizes, device=device, generator=loaded.sha256)
         self._measure()
-        self.optimizer = new_adam(self.networks, settings)
-        self.config: dict[str, Any] = {
-            **asdict(settings),
-            "sizes": asdict(self.sizes),
-            "pictures": self.pictures.description,
-            "generator": loaded.sha256,
-        }
+
+    def new_networks(self) -> nn.ModuleDict:
+        """The encoder."""
+        return nn.ModuleDict({"encoder": LatentEncoder(self.sizes)})
 
     @torch.no_grad()
     def _measure(self) -> None:
@@ -120,33 +115,16 @@ class LatentEncoderTask:
 
     def step(self, index: int) -> dict[str, float]:
         """Iteration ``index``: one batch of changed pictures, one update."""
-        batch = batch_of(self.pictures, index, self.settings.batch_size)
+        batch = self.batch(index)
         rng = iteration_rng(self.settings.seed, index, self.device, "change")
         image = sample_changed(self.network.shrunk(batch["image"].to(self.device)), rng=rng)
         with low_precision(self.device, self.settings.bfloat16):
             guess = self.network.network(image)
-        loss = self._error(guess.float(), batch["latent"].to(self.device))
-        descend(self.optimizer, loss, self.settings.rate(index))
-        return {"error": float(loss.detach())}
+        return self.update({"total": self._error(guess.float(), batch["latent"].to(self.device))}, index)
 
     def _error(self, guess: Tensor, latents: Tensor) -> Tensor:
         """Mean squared error of guesses (B, latent_dim) as a share of the latents' variance: 1 knows nothing."""
         return (guess - (latents - self.network.mean) / self.network.spread).square().mean()
-
-    def modules(self) -> dict[str, nn.Module]:
-        """The network."""
-        return {"networks": self.networks}
-
-    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Its optimiser."""
-        return {"adam": self.optimizer}
-
-    def extra_state(self) -> dict[str, Tensor]:
-        """Nothing."""
-        return {}
-
-    def load_extra_state(self, tensors: Mapping[str, Tensor]) -> None:
-        """Nothing."""
 
     @torch.no_grad()
     def snapshot(self, folder: Path, index: int) -> dict[str, float]:

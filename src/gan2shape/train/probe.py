@@ -7,9 +7,8 @@ is: a generator's pictures are softer than rendered ones.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -20,11 +19,10 @@ from gan2shape.networks.probe import COLOUR_SIDE, NUMBERS, PROBE, SHAPE_SIDE, Pr
 from gan2shape.networks.trained import NetworkSizes, save_networks
 from gan2shape.train.pictures import Pictures
 from gan2shape.train.run import iteration_rng
-from gan2shape.train.settings import TrainSettings, batch_of, descend, low_precision, new_adam, seeded
+from gan2shape.train.settings import WEIGHTS_FILE, AdamTask, TrainSettings, low_precision
 
 BASE_WIDTH, FEATURES = 24, 64
 """Channels after the first convolution, and features, at width 1: 0.5 MB of weights in half precision."""
-WEIGHTS_FILE = "weights.safetensors"
 TRUTH = ("image", "view", "light", "ambient", "diffuse", "depth", "mask")
 """What the pictures must come with."""
 _HELD_OUT_AT_ONCE = 250
@@ -39,7 +37,7 @@ _NUMBERS_WEIGHT = 3.0
 """Of the error of pose and light beside that of the looks, which are easier."""
 
 
-class ProbeTask:
+class ProbeTask(AdamTask):
     """One training of the probe, a `Task`.
 
     Args:
@@ -65,23 +63,16 @@ class ProbeTask:
         held_out: Pictures | None = None,
         held_out_count: int = 1000,
     ) -> None:
-        self.pictures, self.settings, self.device = pictures, settings, device
         self.held_out, self.held_out_count = held_out, held_out_count
-        width = settings.width_multiplier
-        self.sizes = NetworkSizes(pictures.size, 1, max(1, round(BASE_WIDTH * width)), FEATURES)
         for source in (pictures, held_out):
             if source is not None:
                 check_truth(source)
-        self.networks = seeded(self._new_networks, settings.seed, device)
+        width = max(1, round(BASE_WIDTH * settings.width_multiplier))
+        super().__init__(pictures, settings, NetworkSizes(pictures.size, 1, width, FEATURES), device=device)
         self._measure()
-        self.optimizer = new_adam(self.networks, settings)
-        self.config: dict[str, Any] = {
-            **asdict(settings),
-            "sizes": asdict(self.sizes),
-            "pictures": pictures.description,
-        }
 
-    def _new_networks(self) -> nn.ModuleDict:
+    def new_networks(self) -> nn.ModuleDict:
+        """The probe."""
         network = Probe(self.sizes)
         for layer in network.modules():
             if isinstance(layer, nn.Conv2d | nn.Linear):
@@ -103,12 +94,11 @@ class ProbeTask:
 
     def step(self, index: int) -> dict[str, float]:
         """Iteration ``index``: one batch, one update."""
-        batch = batch_of(self.pictures, index, self.settings.batch_size)
+        batch = self.batch(index)
         rng = iteration_rng(self.settings.seed, index, self.device, "soften")
         image = sample_soft(batch["image"].to(self.device), rng=rng)
         terms = self.losses(image, targets(batch).to(self.device))
-        descend(self.optimizer, terms["total"], self.settings.rate(index))
-        return {name: float(value.detach()) for name, value in terms.items()}
+        return self.update(terms, index)
 
     def losses(self, image: Tensor, wanted: Tensor) -> dict[str, Tensor]:
         """Mean squared error, in units of the spread, of numbers and looks (B, 8 + 176); ``total`` is 3 times the first
@@ -120,21 +110,6 @@ class ProbeTask:
             part.square().mean() for part in error.split((len(NUMBERS), error.shape[1] - len(NUMBERS)), 1)
         )
         return {"total": _NUMBERS_WEIGHT * numbers + looks, "numbers": numbers, "looks": looks}
-
-    def modules(self) -> dict[str, nn.Module]:
-        """The network."""
-        return {"networks": self.networks}
-
-    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Its optimiser."""
-        return {"adam": self.optimizer}
-
-    def extra_state(self) -> dict[str, Tensor]:
-        """Nothing."""
-        return {}
-
-    def load_extra_state(self, tensors: Mapping[str, Tensor]) -> None:
-        """Nothing."""
 
     def snapshot(self, folder: Path, index: int) -> dict[str, float]:
         """Write the weights; returns the root mean squared errors on the held-out pictures, if there are any.

@@ -1,11 +1,11 @@
-"""What the trainings of baselines share: settings, the share of each process, the falling rate, the update, and what a
-snapshot writes."""
+"""What the trainings with one Adam share: settings, the share of each process, the falling rate, the update, what is
+kept exactly, and what a snapshot of a baseline writes."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -79,11 +79,6 @@ def low_precision(device: torch.device, wanted: bool) -> contextlib.AbstractCont
     return torch.autocast(device.type, torch.bfloat16) if wanted else contextlib.nullcontext()
 
 
-def new_adam(modules: nn.ModuleDict, settings: TrainSettings) -> torch.optim.Adam:
-    """The optimiser of all parameters."""
-    return torch.optim.Adam(modules.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-
-
 def descend(optimizer: torch.optim.Optimizer, loss: Tensor, rate: float) -> None:
     """One update down the gradient of ``loss``, averaged over all processes."""
     optimizer.zero_grad(set_to_none=True)
@@ -99,6 +94,63 @@ def seeded(build: Callable[[], nn.ModuleDict], seed: int, device: torch.device) 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build().to(device)
+
+
+class AdamTask:
+    """The part of a `Task` that trainings with one Adam have in common; a subclass adds ``step`` and ``snapshot``.
+
+    Args:
+        pictures: what is learned from.
+        settings: of the training.
+        sizes: of the networks.
+        device: where it computes.
+        own: settings of this kind of training, plain JSON values; they go into ``config``.
+    """
+
+    kind: str
+
+    def __init__(
+        self, pictures: Pictures, settings: TrainSettings, sizes: NetworkSizes, *, device: torch.device, **own: Any
+    ) -> None:
+        self.pictures, self.settings, self.sizes, self.device = pictures, settings, sizes, device
+        self.networks = seeded(self.new_networks, settings.seed, device)
+        self.optimizer = torch.optim.Adam(
+            self.networks.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        self.config: dict[str, Any] = {
+            **asdict(settings),
+            "sizes": asdict(sizes),
+            "pictures": pictures.description,
+            **own,
+        }
+
+    def new_networks(self) -> nn.ModuleDict:
+        """The networks before the first iteration, with torch's present random state; called once."""
+        raise NotImplementedError
+
+    def batch(self, index: int) -> Mapping[str, Tensor]:
+        """This process's pictures of iteration ``index``."""
+        return batch_of(self.pictures, index, self.settings.batch_size)
+
+    def update(self, terms: Mapping[str, Tensor], index: int) -> dict[str, float]:
+        """One update down the gradient of ``terms["total"]``; returns all terms as numbers."""
+        descend(self.optimizer, terms["total"], self.settings.rate(index))
+        return {name: float(value.detach()) for name, value in terms.items()}
+
+    def modules(self) -> dict[str, nn.Module]:
+        """All networks."""
+        return {"networks": self.networks}
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """The one of all networks."""
+        return {"adam": self.optimizer}
+
+    def extra_state(self) -> dict[str, Tensor]:
+        """Nothing."""
+        return {}
+
+    def load_extra_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Nothing."""
 
 
 def write_snapshot(

@@ -5,10 +5,8 @@ It predicts the depth of the view itself, so that neither pose nor symmetry is n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -21,23 +19,13 @@ from gan2shape.render import Camera, DepthRange, normals_from_depth
 from gan2shape.train.gallery import depth_picture, normal_picture, turned_picture
 from gan2shape.train.pictures import Pictures
 from gan2shape.train.run import iteration_rng
-from gan2shape.train.settings import (
-    SHOWN,
-    TrainSettings,
-    Validate,
-    batch_of,
-    descend,
-    low_precision,
-    new_adam,
-    seeded,
-    write_snapshot,
-)
+from gan2shape.train.settings import SHOWN, AdamTask, TrainSettings, Validate, low_precision, write_snapshot
 
 DEPTH_SCALE = 100.0
 """Depth errors are minimised in hundredths of their logarithm, the unit in which they are scored."""
 
 
-class SupervisedTask:
+class SupervisedTask(AdamTask):
     """One training of the supervised depth network, a `Task`.
 
     Args:
@@ -62,20 +50,13 @@ class SupervisedTask:
         normal_weight: float = 1.0,
         validate: Validate | None = None,
     ) -> None:
-        self.pictures, self.settings, self.device = pictures, settings, device
         self.normal_weight, self.validate = normal_weight, validate
-        self.sizes = NetworkSizes.scaled(pictures.size, settings.width_multiplier)
         self.camera = Camera(pictures.size)
-        self.networks = seeded(self._new_networks, settings.seed, device)
-        self.optimizer = new_adam(self.networks, settings)
-        self.config: dict[str, Any] = {
-            **asdict(settings),
-            "sizes": asdict(self.sizes),
-            "pictures": pictures.description,
-            "normal_weight": normal_weight,
-        }
+        sizes = NetworkSizes.scaled(pictures.size, settings.width_multiplier)
+        super().__init__(pictures, settings, sizes, device=device, normal_weight=normal_weight)
 
-    def _new_networks(self) -> nn.ModuleDict:
+    def new_networks(self) -> nn.ModuleDict:
+        """The depth network."""
         return nn.ModuleDict({"depth": DepthNetwork(self.sizes)})
 
     @property
@@ -85,14 +66,13 @@ class SupervisedTask:
 
     def step(self, index: int) -> dict[str, float]:
         """Iteration ``index``: one batch, half of it mirrored, one update."""
-        batch = batch_of(self.pictures, index, self.settings.batch_size)
+        batch = self.batch(index)
         image, depth, mask = (batch[name].to(self.device) for name in ("image", "depth", "mask"))
         rng = iteration_rng(self.settings.seed, index, self.device, "mirror")
         flip = torch.rand(len(image), 1, 1, 1, generator=rng, device=self.device) < 0.5
         image, depth, mask = (torch.where(flip, value.flip(-1), value) for value in (image, depth, mask))
         terms = self.losses(image, depth, mask)
-        descend(self.optimizer, terms["total"], self.settings.rate(index))
-        return {name: float(value.detach()) for name, value in terms.items()}
+        return self.update(terms, index)
 
     def losses(self, image: Tensor, depth: Tensor, mask: Tensor) -> dict[str, Tensor]:
         """The terms of signed pictures (B, 3, S, S) with depth and mask (B, 1, S, S), ``total`` among them."""
@@ -109,21 +89,6 @@ class SupervisedTask:
             terms["normals"] = masked_mean(torch.linalg.vector_norm(difference, dim=1, keepdim=True), inside(weight))
             total = total + self.normal_weight * terms["normals"]
         return {"total": total, **terms}
-
-    def modules(self) -> dict[str, nn.Module]:
-        """The network."""
-        return {"networks": self.networks}
-
-    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Its optimiser."""
-        return {"adam": self.optimizer}
-
-    def extra_state(self) -> dict[str, Tensor]:
-        """Nothing."""
-        return {}
-
-    def load_extra_state(self, tensors: Mapping[str, Tensor]) -> None:
-        """Nothing."""
 
     @torch.no_grad()
     def predict(self, image: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,10 +8,9 @@ network says where neither can. Source: Wu, Rupprecht, Vedaldi, "Unsupervised Le
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -23,17 +22,7 @@ from gan2shape.networks.trained import UNSUP3D, NetworkSizes, unsup3d_networks
 from gan2shape.render import Camera, Scene, mirror, render
 from gan2shape.train.gallery import depth_picture, normal_picture, turned_scene
 from gan2shape.train.pictures import Pictures
-from gan2shape.train.settings import (
-    SHOWN,
-    TrainSettings,
-    Validate,
-    batch_of,
-    descend,
-    low_precision,
-    new_adam,
-    seeded,
-    write_snapshot,
-)
+from gan2shape.train.settings import SHOWN, AdamTask, TrainSettings, Validate, low_precision, write_snapshot
 
 FLIP_WEIGHT = 0.5
 """Of both terms of the mirrored rendering."""
@@ -48,7 +37,7 @@ Features = Callable[[Tensor], Tensor]
 """Signed pictures (B, 3, S, S) to VGG-16's relu 3_3, (B, 256, S/4, S/4)."""
 
 
-class Unsup3DTask:
+class Unsup3DTask(AdamTask):
     """One training of Unsup3D, a `Task`.
 
     Args:
@@ -78,23 +67,21 @@ class Unsup3DTask:
         flat_start: bool = False,
         validate: Validate | None = None,
     ) -> None:
-        self.pictures, self.settings, self.device = pictures, settings, device
         self.features, self.validate = features, validate
         self.depth_smoothness, self.flat_start = depth_smoothness, flat_start
-        self.sizes = NetworkSizes.scaled(pictures.size, settings.width_multiplier)
         self.camera = Camera(pictures.size)
-        self.networks = seeded(self._new_networks, settings.seed, device)
-        self.optimizer = new_adam(self.networks, settings)
-        self.config: dict[str, Any] = {
-            **asdict(settings),
-            "sizes": asdict(self.sizes),
-            "pictures": pictures.description,
-            "perceptual_term": features is not None,
-            "depth_smoothness": depth_smoothness,
-            "flat_start": flat_start,
-        }
+        super().__init__(
+            pictures,
+            settings,
+            NetworkSizes.scaled(pictures.size, settings.width_multiplier),
+            device=device,
+            perceptual_term=features is not None,
+            depth_smoothness=depth_smoothness,
+            flat_start=flat_start,
+        )
 
-    def _new_networks(self) -> nn.ModuleDict:
+    def new_networks(self) -> nn.ModuleDict:
+        """Depth, albedo, view and light networks, and the confidence network."""
         confidence = ConfidenceNetwork(self.sizes.image_size, self.sizes.map_width, self.sizes.code_size // 2)
         factors = unsup3d_networks(self.sizes)
         if self.flat_start:
@@ -110,10 +97,9 @@ class Unsup3DTask:
 
     def step(self, index: int) -> dict[str, float]:
         """Iteration ``index``: one batch, one update."""
-        image = batch_of(self.pictures, index, self.settings.batch_size)["image"].to(self.device)
+        image = self.batch(index)["image"].to(self.device)
         terms = self.losses(image)
-        descend(self.optimizer, terms["total"], self.settings.rate(index))
-        return {name: float(value.detach()) for name, value in terms.items()}
+        return self.update(terms, index)
 
     def losses(self, image: Tensor) -> dict[str, Tensor]:
         """The terms of signed pictures (B, 3, S, S), ``total`` among them."""
@@ -144,21 +130,6 @@ class Unsup3DTask:
         with torch.no_grad():
             difference = ((renderings[0].image - image).abs() * mask).sum() / (3 * mask.sum()).clamp(min=1)
         return {"total": total, **terms, "difference": difference}
-
-    def modules(self) -> dict[str, nn.Module]:
-        """All networks."""
-        return {"networks": self.networks}
-
-    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """The one of all networks."""
-        return {"adam": self.optimizer}
-
-    def extra_state(self) -> dict[str, Tensor]:
-        """Nothing."""
-        return {}
-
-    def load_extra_state(self, tensors: Mapping[str, Tensor]) -> None:
-        """Nothing."""
 
     @torch.no_grad()
     def predict(self, image: Tensor) -> tuple[Tensor, Tensor]:
