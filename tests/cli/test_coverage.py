@@ -89,7 +89,7 @@ def test_files_of_another_kind(probe: Path, heads: Path, checkpoint: Path, mista
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        (["--batch-size", "1"], "--batch-size must be from 2"),
+        (["--batch-size", "1"], "--batch-size must be 2 or more"),
         (["--width", "0"], "--width must be from"),
         (["--final-rate", "0"], "--final-rate must be from"),
         (["--learning-rate", "2"], "--learning-rate must be from"),
