@@ -201,7 +201,8 @@ class _Reader:
     def _means(self) -> bool:
         light, view = (self._get(key, True, self._flag) for key in ("add_mean_L", "add_mean_V"))
         if light != view:
-            raise self._wrong("add_mean_V", "the same as add_mean_L, both true or both false")
+            key, other = ("add_mean_V", "add_mean_L") if self._said("add_mean_V") else ("add_mean_L", "add_mean_V")
+            raise self._wrong(key, f"the same as {other}, which is true where it is left out")
         return light
 
     def _light(self, usual: LightingPrior) -> LightingPrior:
