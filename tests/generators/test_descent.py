@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -25,13 +26,38 @@ def test_steps_are_those_of_torch(rng: torch.Generator) -> None:
     search = Search.at(start, bowl(start))
     theirs = start.clone().requires_grad_()
     adam = torch.optim.Adam([theirs], eps=0)
-    for step, rate in enumerate(rates, start=1):
-        search = step_of_adam(search, bowl, rate, step)
+    for rate in rates:
+        search = step_of_adam(search, bowl, rate)
         adam.zero_grad()
         bowl(theirs).sum().backward()
         adam.param_groups[0]["lr"] = rate
         adam.step()
         assert torch.allclose(search.latents, theirs, atol=1e-12)
+
+
+def test_steps_after_a_jump_are_those_of_torch_without_one(rng: torch.Generator) -> None:
+    """A loss that gains too little: the run skips steps, and Adam must not count them as updates."""
+    seen: list[Tensor] = []
+
+    def shallow(latents: Tensor) -> Tensor:
+        seen.append(latents.detach().clone())
+        return 1 + 1e-6 * bowl(latents)
+
+    start = torch.randn(1, 4, generator=rng, dtype=torch.float64)
+    pace = Pace(100, 0.1, patience=8)
+    found = descend(Search.at(start, 1 + 1e-6 * bowl(start)), shallow, pace, (0, 100), rng=rng, tell=lambda done: None)
+    theirs = start.clone().requires_grad_()
+    adam = torch.optim.Adam([theirs], eps=0)
+    steps = [*range(9), *range(50, 59)]
+    assert len(seen) == len(steps) + 1
+    for step, ours in zip(steps, seen, strict=False):
+        assert torch.allclose(ours, theirs, atol=1e-12)
+        adam.zero_grad()
+        bowl(theirs).sum().backward()
+        adam.param_groups[0]["lr"] = pace.learning_rate * ramp(step / 100)
+        adam.step()
+    assert torch.allclose(seen[-1], theirs, atol=1e-12)
+    assert found.taken == 18
 
 
 def test_the_best_latents_are_kept_and_nan_is_never_best() -> None:
@@ -41,6 +67,7 @@ def test_the_best_latents_are_kept_and_nan_is_never_best() -> None:
     assert seen.losses.tolist() == [1.0, 1.5]
     assert seen.best.flatten().tolist() == [0.0, 1.0]
     assert seen.narrowed(1).losses.tolist() == [1.0]
+    assert replace(seen, taken=7).narrowed(1).taken == 7
 
 
 def test_the_rate_rises_stays_and_falls() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -41,6 +41,8 @@ class Search:
     square: Tensor
     best: Tensor
     losses: Tensor
+    taken: int = 0
+    """Count of updates so far, by which Adam corrects its means; steps that are left out are none."""
 
     @staticmethod
     def at(latents: Tensor, losses: Tensor) -> Search:
@@ -57,7 +59,9 @@ class Search:
     def narrowed(self, count: int) -> Search:
         """The `count` members of the lowest losses."""
         chosen = self.losses.argsort()[:count]
-        return Search(*(getattr(self, part.name)[chosen] for part in fields(self)))
+        members = (self.latents, self.mean, self.square, self.best, self.losses)
+        latents, mean, square, best, losses = (member[chosen] for member in members)
+        return Search(latents, mean, square, best, losses, self.taken)
 
 
 def descend(
@@ -90,7 +94,7 @@ def descend(
     while step < last:
         progress = step / pace.steps
         noise = jitter(search.latents, pace.jitter, progress, rng)
-        search = step_of_adam(search, judge, pace.learning_rate * ramp(progress), step + 1, noise)
+        search = step_of_adam(search, judge, pace.learning_rate * ramp(progress), noise)
         step += 1
         losses.append(float(search.losses.min()))
         if has_stalled(losses, pace.patience):
@@ -101,9 +105,10 @@ def descend(
         return search.seen(judge(search.latents))
 
 
-def step_of_adam(search: Search, judge: Judge, rate: float, step: int, noise: Tensor | None = None) -> Search:
-    """Step number `step`, from 1, of Adam (Kingma and Ba, 2015), written out because its batch shrinks on the way."""
+def step_of_adam(search: Search, judge: Judge, rate: float, noise: Tensor | None = None) -> Search:
+    """The next step of Adam (Kingma and Ba, 2015), written out because its batch shrinks on the way."""
     beta1, beta2 = 0.9, 0.999
+    step = search.taken + 1
     latents = search.latents.detach().requires_grad_()
     losses = judge(latents if noise is None else latents + noise)
     (gradient,) = torch.autograd.grad(losses.sum(), latents)
@@ -111,7 +116,7 @@ def step_of_adam(search: Search, judge: Judge, rate: float, step: int, noise: Te
     square = beta2 * search.square + (1 - beta2) * gradient.square()
     spread = (square / (1 - beta2**step)).sqrt() + torch.finfo(square.dtype).tiny
     moved = latents.detach() - rate * (mean / (1 - beta1**step)) / spread
-    return replace(search.seen(losses.detach()), latents=moved, mean=mean, square=square)
+    return replace(search.seen(losses.detach()), latents=moved, mean=mean, square=square, taken=step)
 
 
 def ramp(progress: float) -> float:
