@@ -131,6 +131,30 @@ def test_lists_and_folders_of_latents(release: Path, picture: Path, capsys: pyte
     assert plan["latents"] == {str(folder / "0200.png"): str(folder / "latents" / "0200.pt")}
 
 
+def test_latents_of_a_configurations_list_have_its_names(release: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Names that begin with a folder; a latent with the last part of a name alone belongs to another picture."""
+    folder, file = release / "data" / "synface", release / "configs" / "synface.yml"
+    png, latent = (folder / "0200.png").read_bytes(), (folder / "latents" / "0200.pt").read_bytes()
+    for name in ("one/0300", "two/0301", "three/0200"):
+        for kind, content in (("latents", latent), ("", png)):
+            place = folder / kind / name
+            place.parent.mkdir(exist_ok=True)
+            place.with_suffix(".pt" if kind else ".png").write_bytes(content)
+    (folder / "latents" / "three" / "0200.pt").unlink()
+    (folder / "list.txt").write_text("one/0300.png\ntwo/0301.png\nthree/0200.png\n")
+    named = ("one/0300", "two/0301")
+    expected = {str(folder / f"{name}.png"): str(folder / "latents" / f"{name}.pt") for name in named}
+    plan = planned(capsys, "--config", file)
+    assert len(plan["inputs"]) == 3
+    assert plan["latents"] == expected
+    file.write_text(file.read_text().replace("latent_root: data/synface/latents\n", ""))
+    assert planned(capsys, "--config", file)["latents"] == expected  # Those beside the list.
+    (release / "others" / "three").mkdir(parents=True)
+    (release / "others" / "three" / "0200.pt").write_bytes(latent)
+    plan = planned(capsys, "--config", file, "--latents", release / "others")
+    assert plan["latents"] == {str(folder / "three" / "0200.png"): str(release / "others" / "three" / "0200.pt")}
+
+
 def test_mistakes_are_told_in_one_line(release: Path, picture: Path, tmp_path: Path, mistake: Mistake) -> None:
     file = release / "configs" / "synface.yml"
     assert "both say what to start from" in mistake("reconstruct", "--config", file, "--preset", "default")

@@ -84,9 +84,10 @@ def resolved(verb: Reconstruct) -> Resolved:
     """
     flags = verb.original
     notes: list[str] = []
+    listed: dict[Path, Path | None] = {}
     if flags.official_config is not None:
-        verb = _with_files(verb, flags.official_config, notes)
-    verb, latents = _with_listed(verb)
+        verb, listed = _with_files(verb, flags.official_config, notes)
+    verb, latents = _with_listed(verb, listed)
     flags = verb.original
     config = verb.config
     if flags.official_config is not None and verb.pictures:
@@ -116,8 +117,9 @@ def _argument(arguments: Sequence[str], flag: str) -> str | None:
     return found
 
 
-def _with_files(verb: Reconstruct, file: Path, notes: list[str]) -> Reconstruct:
-    """The verb with the files that a configuration names, where no flag names others."""
+def _with_files(verb: Reconstruct, file: Path, notes: list[str]) -> tuple[Reconstruct, dict[Path, Path | None]]:
+    """The verb with the files that a configuration names, where no flag names others; and of the pictures that its list
+    names, their latents."""
     found, missing = _files_of(_read(file), file)
     flags, runtime = verb.original, verb.runtime
     wanted = {
@@ -137,14 +139,16 @@ def _with_files(verb: Reconstruct, file: Path, notes: list[str]) -> Reconstruct:
         light_mvn=use.get("light", flags.light_mvn),
         latents=flags.latents or found.get("latent_root"),
     )
-    pictures = verb.pictures
+    pictures, listed = verb.pictures, {}
     if "pictures" in use:
         from gan2shape.io.official import read_list
 
-        pictures = tuple(item.picture for item in read_list(use["pictures"], found.get("picture_root")))
+        items = read_list(use["pictures"], found.get("picture_root"), flags.latents)
+        pictures, listed = tuple(item.picture for item in items), {item.picture: item.latent for item in items}
     runtime = dataclasses.replace(runtime, generator=str(use.get("generator", runtime.generator)))
     pretrained = use.get("networks", verb.pretrained)
-    return dataclasses.replace(verb, original=flags, runtime=runtime, pictures=pictures, pretrained=pretrained)
+    verb = dataclasses.replace(verb, original=flags, runtime=runtime, pictures=pictures, pretrained=pretrained)
+    return verb, listed
 
 
 def _files_of(official: OfficialConfig, file: Path) -> tuple[dict[str, Path], dict[str, Path]]:
@@ -166,15 +170,20 @@ def _roots(file: Path) -> Iterator[Path]:
     yield from (folder, *list(folder.parents)[:_FOLDERS_ABOVE])
 
 
-def _with_listed(verb: Reconstruct) -> tuple[Reconstruct, dict[Path, Path]]:
-    """The verb with the pictures that lists name, and all latents that are there."""
+def _with_listed(verb: Reconstruct, listed: dict[Path, Path | None]) -> tuple[Reconstruct, dict[Path, Path]]:
+    """The verb with the pictures that lists name, and all latents that are there.
+
+    Those of `listed` were found by their names in a list, which may begin with a folder.
+    """
     folder = verb.original.latents
     if folder is not None and not folder.is_dir():
         raise UserError(f"--latents {folder}: expected a folder of latents; got no such folder")
     pictures: list[Path] = []
-    latents: dict[Path, Path] = {}
+    latents = {picture: latent for picture, latent in listed.items() if latent is not None}
     for picture in verb.pictures:
-        if picture.suffix.lower() == LIST_SUFFIX:
+        if picture in listed:
+            pictures.append(picture)
+        elif picture.suffix.lower() == LIST_SUFFIX:
             from gan2shape.io.official import read_list
 
             for item in read_list(picture, latents=folder):
