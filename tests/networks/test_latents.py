@@ -43,13 +43,17 @@ def test_a_file_says_whose_it_is(encoder: LatentEncoder, tmp_path: Path, rng: to
     assert encoder_of("ab" * 32, file) is not None
     with pytest.raises(CheckpointError, match="expected an encoder of this generator"):
         encoder_of("cd" * 32, file)
+    save_networks(file, LATENT_ENCODER, encoder, SIZES, {"generator": "ab" * 32 + " class 1"})
+    assert encoder_of("ab" * 32 + " class 1", file) is not None
+    with pytest.raises(CheckpointError, match=r"generator \(my_gan:build\); got one of abababababab class 1"):
+        encoder_of("my_gan:build", file)
     with pytest.raises(CheckpointError):
         encoder_of("ab" * 32, tmp_path / "nothing.safetensors")
 
 
 def test_the_bundled_encoder_inverts_the_bundled_generator(rng: torch.Generator) -> None:
     loaded = load_generator()
-    bundled = encoder_of(loaded.sha256)
+    bundled = encoder_of(loaded.identity)
     assert bundled is not None
     assert encoder_of("00" * 32) is None  # Another generator simply has none.
     latents = loaded.sample_latents(8, rng=rng)

@@ -83,7 +83,7 @@ class Invert:
         from gan2shape.networks.latents import encoder_of
 
         loaded = self.runtime.load()
-        encoder = encoder_of(loaded.sha256, self.encoder)
+        encoder = encoder_of(loaded.identity, self.encoder)
         if self.space == "w+" and not hasattr(loaded.generator, "num_ws"):
             raise UserError(f"--space w+: the generator {loaded.name} has one latent for all its layers")
         frames = [self.framing.frame_of(picture) for picture in self.pictures]

@@ -48,7 +48,4 @@ class Encoder(Runtime, AdamFlags):
             raise UserError(f"--size must be a power of two from 16 to 1024; got {self.size}")
         with process_group(self.torch_device()) as device:
             self.check_share()
-            loaded = self.load()
-            if loaded.draw_latents is None:
-                raise UserError(f"--generator {self.generator} has no prior to draw latents from, which this needs")
-            self.train(LatentEncoderTask(loaded, settings, image_size=self.size, device=device))
+            self.train(LatentEncoderTask(self.load(), settings, image_size=self.size, device=device))

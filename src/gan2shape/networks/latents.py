@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import resources
 from pathlib import Path
 
@@ -51,8 +52,8 @@ class LatentEncoder(nn.Module):
 
 
 def load_latent_encoder(file: Path) -> tuple[LatentEncoder, str]:
-    """The encoder of a file that ``gan2shape train encoder`` wrote, frozen, on the CPU in float32, and the SHA-256 of
-    the generator that it inverts.
+    """The encoder of a file that ``gan2shape train encoder`` wrote, frozen, on the CPU in float32, and the identity
+    (`LoadedGenerator.identity`) of the generator that it inverts.
 
     Raises:
         CheckpointError: damaged, of another kind, or with weights that do not fit.
@@ -62,7 +63,7 @@ def load_latent_encoder(file: Path) -> tuple[LatentEncoder, str]:
 
 
 def encoder_of(generator: str, file: Path | None = None) -> LatentEncoder | None:
-    """The encoder of a file, or the bundled one; ``generator`` is the SHA-256 of the generator that it has to invert.
+    """The encoder of a file, or the bundled one, for a generator of this identity (`LoadedGenerator.identity`).
 
     None where no file is named and the bundled encoder belongs to another generator.
 
@@ -76,5 +77,10 @@ def encoder_of(generator: str, file: Path | None = None) -> LatentEncoder | None
     if file is None:
         return None
     raise CheckpointError(
-        f"{file}: expected an encoder of this generator ({generator[:12] or 'no file'}); got one of {inverts[:12]}"
+        f"{file}: expected an encoder of this generator ({_shown(generator)}); got one of {_shown(inverts)}"
     )
+
+
+def _shown(identity: str) -> str:
+    """An identity for people: of a hash its first twelve digits, everything else as it is."""
+    return re.sub(r"^([0-9a-f]{12})[0-9a-f]{52}", r"\1", identity) or "none"

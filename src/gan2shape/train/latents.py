@@ -93,7 +93,7 @@ class LatentEncoderTask(AdamTask):
         pictures = GeneratedPictures(loaded, seed=settings.seed)
         width = max(1, round(BASE_WIDTH * settings.width_multiplier))
         sizes = NetworkSizes(image_size, 1, width, loaded.generator.latent_dim)
-        super().__init__(pictures, settings, sizes, device=device, generator=loaded.sha256)
+        super().__init__(pictures, settings, sizes, device=device, generator=loaded.identity)
         self._measure()
 
     def new_networks(self) -> nn.ModuleDict:
