@@ -155,6 +155,28 @@ def test_latents_of_a_configurations_list_have_its_names(release: Path, capsys: 
     assert plan["latents"] == {str(folder / "three" / "0200.png"): str(release / "others" / "three" / "0200.pt")}
 
 
+def test_everything_that_a_configuration_names_and_is_not_there_is_told(
+    release: Path, picture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = release / "configs" / "synface.yml"
+    named = {
+        "pre-trained networks": "checkpoints/gan2shape/synface_pretrain.pth",
+        "a Gaussian of pose": "checkpoints/view_light/synface_view_mvn.pth",
+        "a Gaussian of light": "checkpoints/view_light/synface_light_mvn.pth",
+        "a GAN": "checkpoints/stylegan2/tiny.pt",
+        "a list of pictures": "data/synface/list.txt",
+        "a folder of pictures": "data/synface",
+        "a folder of latents": "data/synface/latents",
+    }
+    for folder in ("checkpoints", "data"):
+        (release / folder).rename(release / f"other_{folder}")
+    notes = [f"{file} names {what} at {place}, which is not there; going on without" for what, place in named.items()]
+    assert sorted(planned(capsys, "--config", file)["notes"]) == sorted(notes)
+    flags = ["--latents", release / "other_data", "--generator", "other"]
+    said = planned(capsys, picture, "--config", file, *flags)["notes"]
+    assert sorted(said) == sorted(note for note in notes if "names a Gaussian" in note or "networks" in note)
+
+
 def test_mistakes_are_told_in_one_line(release: Path, picture: Path, tmp_path: Path, mistake: Mistake) -> None:
     file = release / "configs" / "synface.yml"
     assert "both say what to start from" in mistake("reconstruct", "--config", file, "--preset", "default")

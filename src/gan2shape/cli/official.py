@@ -26,6 +26,8 @@ _WHAT = {
     "light": "a Gaussian of light",
     "generator": "a GAN",
     "pictures": "a list of pictures",
+    "picture_root": "a folder of pictures",
+    "latent_root": "a folder of latents",
 }
 
 
@@ -128,16 +130,18 @@ def _with_files(verb: Reconstruct, file: Path, notes: list[str]) -> tuple[Recons
         "light": flags.light_mvn is None,
         "generator": runtime.generator == "bundled",
         "pictures": not verb.pictures and not verb.sample,
+        "picture_root": not verb.pictures and not verb.sample,
+        "latent_root": flags.latents is None,
     }
     for what, path in missing.items():
         if wanted.get(what):
-            notes.append(f"{file} names {_WHAT[what]} at {path}, where there is no file; going on without")
+            notes.append(f"{file} names {_WHAT[what]} at {path}, which is not there; going on without")
     use = {what: path for what, path in found.items() if wanted.get(what)}
     flags = dataclasses.replace(
         flags,
         view_mvn=use.get("view", flags.view_mvn),
         light_mvn=use.get("light", flags.light_mvn),
-        latents=flags.latents or found.get("latent_root"),
+        latents=use.get("latent_root", flags.latents),
     )
     pictures, listed = verb.pictures, {}
     if "pictures" in use:
