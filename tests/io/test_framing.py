@@ -160,7 +160,11 @@ def test_landmarks_are_read_from_json_text_and_pts(tmp_path: Path) -> None:
         assert np.array_equal(read_landmarks(tmp_path / name), points), name
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[1, 2]", "[[1, 2, 3]]", '[["a", "b"]]', "1 2\n3\n", "x y\n", "[" * 5000])
+@pytest.mark.parametrize(
+    "text",
+    ["", "{}", "[1, 2]", "[[1, 2, 3]]", '[["a", "b"]]', "1 2\n3\n", "x y\n", "[" * 5000, f"[[1{'0' * 400}, 1]]"],
+    ids=lambda text: text[:8],
+)
 def test_other_texts_are_no_landmarks(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.txt").write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match="expected x and y in every line"):

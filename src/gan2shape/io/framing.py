@@ -245,7 +245,7 @@ def _inside(point: np.ndarray, picture_px: tuple[int, int]) -> bool:
 def _json_points(text: str) -> np.ndarray | None:
     try:
         points = np.asarray(json.loads(text), dtype=float)
-    except (ValueError, TypeError, RecursionError):
+    except (ValueError, TypeError, OverflowError, RecursionError):
         return None
     return points if points.ndim == 2 and points.shape[1] == 2 else None
 
