@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 
 from common import machine, write_result
+from gan2shape.cli.coverage import draw
 from gan2shape.data import open_pictures
 from gan2shape.evaluate.coverage import Comparison, Seen, compare, generated_pictures, see
-from gan2shape.evaluate.histograms import Panel, write_histograms
 from gan2shape.generators import load_generator
 from gan2shape.io.checkpoints import sha256
 from gan2shape.networks.probe import NUMBERS, Probe, load_probe
@@ -69,12 +69,12 @@ def tables(compared: dict[str, Comparison], errors: dict[str, float]) -> str:
         goal = "" if row.met is None else "met" if row.met else "missed"
         sides = f"{row.true_mean:.2f} ± {row.true_std:.2f} | {row.mean:.2f} ± {row.std:.2f}"
         error = f"{errors[row.name]:.2g}" if errors else ""
-        numbers = f"{row.ratio:.2f} | {row.distance:.3f} | {row.floor:.3f} | {error}"
+        numbers = f"{row.ratio_text} | {row.distance:.3f} | {row.floor:.3f} | {error}"
         lines.append(f"| {row.name} | {sides} | {numbers} | {goal} |")
     lines += ["", "| weights | Fréchet distance | yaw | pitch | light x | goals |", "|---|---|---|---|---|---|"]
     for name, comparison in compared.items():
         quantities = {row.name: row for row in comparison.quantities}
-        cells = (f"{quantities[q].ratio:.2f}, {quantities[q].distance:.3f}" for q in ("yaw", "pitch", "light x"))
+        cells = (f"{quantities[q].ratio_text}, {quantities[q].distance:.3f}" for q in ("yaw", "pitch", "light x"))
         verdict = "met" if comparison.met else "missed"
         lines.append(f"| {name} | {comparison.frechet:.2f} | {' | '.join(cells)} | {verdict} |")
     lines.append(f"| true pictures | {first.floor:.2f} |  |  |  |  |")
@@ -82,14 +82,13 @@ def tables(compared: dict[str, Comparison], errors: dict[str, float]) -> str:
     return "\n".join(lines)
 
 
-def draw(comparison: Comparison, generated: Seen, true: Seen) -> None:
-    """Histograms of what has a goal."""
-    panels = []
-    for row in comparison.quantities:
-        if row.met is not None:
-            note = f"generated: ratio of std {row.ratio:.2f}, KS {row.distance:.3f}"
-            panels.append(Panel(f"{row.name} (grey: true)", note, true.number(row.name), generated.number(row.name)))
-    write_histograms(FIGURE, panels)
+def card_parts(text: str) -> tuple[str, str]:
+    """What stands before and after the tables of the model card."""
+    head, first, rest = text.partition(FIRST)
+    _, last, tail = rest.partition(LAST)
+    if not first or not last:
+        raise SystemExit(f"{CARD}: expected the lines {FIRST} and, after it, {LAST}; one is missing")
+    return head, tail
 
 
 def main() -> None:
@@ -103,6 +102,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    card_parts(CARD.read_text(encoding="utf-8"))  # A card without its marks shows before everything is measured.
     probe = load_probe(options.probe)
     true, errors = true_pictures(probe, options.truth, options.count, options.seed)
     compared: dict[str, Comparison] = {}
@@ -113,7 +113,7 @@ def main() -> None:
         compared[name] = compare(generated, true)
         files[name] = {"file": loaded.name, "sha256": loaded.sha256, "compute_dtype": loaded.about["compute_dtype"]}
         if name == "bundled":
-            draw(compared[name], generated, true)
+            draw(FIGURE, compared[name], generated, true)
     result = {
         "machine": machine(),
         "seed": options.seed,
@@ -122,8 +122,7 @@ def main() -> None:
         "generators": {name: {**files[name], **asdict(c), "met": c.met} for name, c in compared.items()},
     }
     print(write_result("coverage", result))
-    head, _, rest = CARD.read_text(encoding="utf-8").partition(FIRST)
-    tail = rest.partition(LAST)[2]
+    head, tail = card_parts(CARD.read_text(encoding="utf-8"))
     CARD.write_text(f"{head}{FIRST}\n{tables(compared, errors)}\n{LAST}{tail}", encoding="utf-8")
 
 

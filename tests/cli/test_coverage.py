@@ -79,6 +79,19 @@ def test_mistakes_of_coverage(
     assert said in mistake("coverage", checkpoint, *flags, *changed)
 
 
+def test_true_pictures_that_are_all_alike(
+    probe: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez(tmp_path / "alike.npz", image=np.full((16, 16, 16, 3), 90, np.uint8))
+    flags = ["--probe", str(probe), "--truth", str(tmp_path / "alike.npz"), "--count", "8", "--threads", "1"]
+    named = ["--json", str(tmp_path / "c.json"), "--figure", str(tmp_path / "c.png")]
+    assert main(["coverage", str(checkpoint), *flags, *named]) == 0
+    yaw = json.loads((tmp_path / "c.json").read_text())["quantities"][NUMBERS.index("yaw")]
+    assert (yaw["ratio"], yaw["met"]) == (None, False)
+    assert " – " in capsys.readouterr().out
+    assert (tmp_path / "c.png").exists()
+
+
 def test_files_of_another_kind(probe: Path, heads: Path, checkpoint: Path, mistake: Callable[..., str]) -> None:
     assert "expected weights that gan2shape train wrote" in mistake(
         "coverage", checkpoint, "--probe", checkpoint, "--truth", heads

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -173,7 +175,19 @@ def test_moments_of_the_comparison_by_hand() -> None:
 def test_sets_of_other_sizes_and_a_constant() -> None:
     with pytest.raises(ValueError, match="expected twice as many true pictures as generated ones; got 1999, 1000"):
         compare(_seen(1000, 1), _seen(1999, 2))
-    assert std_ratio(np.arange(3), np.ones(3)) == math.inf
+    for constant in (np.ones(3), np.zeros(3), np.full(1000, 0.1), 30 + 1e-6 * np.arange(3)):  # The last is rounding.
+        assert std_ratio(np.arange(3), constant) is None
+
+
+def test_true_pictures_that_do_not_vary_have_no_ratio_and_miss_the_goal() -> None:
+    """Otherwise their distributions are alike, so that nothing else misses the goal."""
+    generated, true = _seen(500, 1, yaw=(3, 0)), _seen(1000, 2, yaw=(3, 0))
+    found = compare(generated, true)
+    yaw = found.quantities[1]
+    assert (yaw.ratio, yaw.ratio_text, yaw.distance, yaw.met) == (None, "–", 0, False)
+    assert not found.met
+    assert json.loads(json.dumps(asdict(found), allow_nan=False))["quantities"][1]["ratio"] is None
+    assert found.quantities[0].ratio_text == f"{found.quantities[0].ratio:.2f}"
 
 
 class _Mean(Probe):

@@ -140,7 +140,7 @@ def show(coverage: Comparison) -> None:
     for row in coverage.quantities:
         goal = "" if row.met is None else "met" if row.met else "missed"
         sides = (f"{mean:.2f} ± {std:.2f}" for mean, std in ((row.true_mean, row.true_std), (row.mean, row.std)))
-        table.add_row(row.name, *sides, f"{row.ratio:.2f}", f"{row.distance:.3f}", f"{row.floor:.3f}", goal)
+        table.add_row(row.name, *sides, row.ratio_text, f"{row.distance:.3f}", f"{row.floor:.3f}", goal)
     new_console().print(table)
     say(
         f"Fréchet distance in the probe's features: {coverage.frechet:.3f} "
@@ -161,6 +161,6 @@ def draw(file: Path, coverage: Comparison, generated: Seen, true: Seen) -> None:
     panels = []
     for row in coverage.quantities:
         if row.met is not None:
-            note = f"generated: std ratio {row.ratio:.2f}, KS {row.distance:.3f}"
+            note = f"generated: std ratio {row.ratio_text}, KS {row.distance:.3f}"
             panels.append(Panel(f"{row.name} (grey: true)", note, true.number(row.name), generated.number(row.name)))
     write_histograms(file, panels)

@@ -6,7 +6,6 @@ readings of true ones, never with the truth itself: both sides have the same bia
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -25,6 +24,8 @@ LEAST_RATIO, MOST_DISTANCE = 0.8, 0.15
 """Goals: of the standard deviation of yaw, and of the Kolmogorov-Smirnov distance of each of `GOALS`."""
 _RATIO_GOALS = ("yaw",)
 _AT_ONCE = 50
+_ROUNDING = 1e-6
+"""A standard deviation that is no larger a part of the values is that of single precision: they do not vary."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,14 +63,19 @@ class Quantity:
     """Of the generated pictures."""
     std: float
     """Standard deviation of the same."""
-    ratio: float
-    """Standard deviation of generated over that of true pictures."""
+    ratio: float | None
+    """Standard deviation of generated over that of true pictures; None where the true ones do not vary."""
     distance: float
     """Kolmogorov-Smirnov, from 0 to 1."""
     floor: float
     """The same between two sets of true pictures, each as large as the generated one."""
     met: bool | None
     """Whether the goals are met; None where there is none."""
+
+    @property
+    def ratio_text(self) -> str:
+        """The ratio for a table."""
+        return "–" if self.ratio is None else f"{self.ratio:.2f}"
 
 
 @dataclass(frozen=True)
@@ -145,7 +151,8 @@ def compare(generated: Seen, true: Seen) -> Comparison:
         ratio, distance = std_ratio(a, b), ks_distance(a, b)
         met = None
         if name in GOALS:
-            met = distance <= MOST_DISTANCE and (name not in _RATIO_GOALS or ratio >= LEAST_RATIO)
+            wide = name not in _RATIO_GOALS or (ratio is not None and ratio >= LEAST_RATIO)
+            met = distance <= MOST_DISTANCE and wide
         means = float(b.mean()), float(b.std()), float(a.mean()), float(a.std())
         quantities.append(Quantity(name, *means, ratio, distance, ks_distance(other, b), met))
     return Comparison(
@@ -198,10 +205,10 @@ def ks_distance(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.abs(shares[0] - shares[1]).max())
 
 
-def std_ratio(a: np.ndarray, b: np.ndarray) -> float:
-    """Standard deviation of ``a`` over that of ``b``, samples (N,) and (M,); infinity where the second is constant."""
+def std_ratio(a: np.ndarray, b: np.ndarray) -> float | None:
+    """Standard deviation of ``a`` over that of ``b``, samples (N,) and (M,); None where the second does not vary."""
     below = float(b.std())
-    return float(a.std()) / below if below > 0 else math.inf
+    return float(a.std()) / below if below > _ROUNDING * float(np.abs(b).max()) else None
 
 
 def _fitted(images: Tensor, size: int) -> Tensor:
