@@ -98,7 +98,8 @@ DEFAULT = ReconstructConfig(
         pivot_depth=1.04,  # a map's mean depth is 1, and a head's axis lies behind its surface
     ),
     stages=(
-        Stage(albedo=300, project=300, refine=200, batches=50),  # unmirrored: pictures show heads turned by 40 degrees
+        # Never mirrored: heads turned by 30 degrees came out worse with symmetry (docs/quality.md).
+        Stage(albedo=300, project=300, refine=200, batches=50),
         Stage(albedo=150, project=0, refine=0),  # the picture's own detail back onto the refined shape
     ),
     prior_steps=300,
@@ -116,7 +117,8 @@ DEFAULT = ReconstructConfig(
     projection=Projection(offset_layers=8),  # synthetic faces turn more than the last layers can say
 )
 
-# Joint pre-training of the default: what its networks start from.
+# Joint pre-training of the default: what its networks start from. Mirrored as published; warm-up and hold because no
+# networks know poses yet. Not run in full since the default went back to low learning rates.
 PRETRAIN = replace(
     DEFAULT,
     name="pretrain",
