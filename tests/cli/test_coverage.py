@@ -79,6 +79,15 @@ def test_mistakes_of_coverage(
     assert said in mistake("coverage", checkpoint, *flags, *changed)
 
 
+def test_a_generator_of_ones_own_code(
+    probe: Path, heads: Path, capsys: pytest.CaptureFixture[str], mistake: Callable[..., str]
+) -> None:
+    flags = ["--probe", str(probe), "--truth", str(heads), "--count", "4", "--threads", "1"]
+    assert "name them with --latent-dim" in mistake("coverage", "tests.generators.own_gan:bare", *flags)
+    assert main(["coverage", "tests.generators.own_gan:bare", "--latent-dim", "6", *flags]) == 0
+    assert "light x" in capsys.readouterr().out
+
+
 def test_true_pictures_that_are_all_alike(
     probe: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

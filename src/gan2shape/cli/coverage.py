@@ -41,6 +41,8 @@ class Coverage:
     """The GAN: "bundled", a checkpoint file (.safetensors, .pt, or NVIDIA's .pkl), or module:function."""
     class_index: Annotated[int | None, arg(name="class", metavar="N", help_behavior_hint="(optional)")] = None
     """Which class a conditional GAN draws, from 0."""
+    latent_dim: Annotated[int | None, arg(metavar="COUNT", help_behavior_hint="(optional)")] = None
+    """Count of numbers in a latent of module:function that does not say so itself."""
     probe: Annotated[Path, arg(metavar="FILE")] = field(kw_only=True)
     """Weights of the probe, as "gan2shape train probe" writes them."""
     truth: Annotated[Path, arg(metavar="SOURCE")] = field(kw_only=True)
@@ -80,7 +82,7 @@ class Coverage:
 
         probe = load_probe(self.probe).to(device)
         see_own_code(self.generator)
-        loaded = load_generator(self.generator, device=device, class_index=self.class_index)
+        loaded = load_generator(self.generator, device=device, class_index=self.class_index, latent_dim=self.latent_dim)
         true = self._true(probe, device)
         try:
             pictures = generated_pictures(loaded, self.count, seed=self.seed, truncation=self.truncation)
