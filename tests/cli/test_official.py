@@ -103,6 +103,15 @@ def test_everything_that_a_configuration_names_is_used(
     assert list(one["inputs"]) == [names[1]]
 
 
+def test_names_longer_than_the_system_has_are_not_there(
+    release: Path, picture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = release / "configs" / "synface.yml"
+    file.write_text(file.read_text().replace("tiny.pt", "t" * 300 + ".pt"))
+    (note,) = planned(capsys, picture, "--config", file)["notes"]
+    assert f"names a GAN at checkpoints/stylegan2/{'t' * 300}.pt, which is not there" in note
+
+
 @pytest.mark.usefixtures("numbers_only")
 def test_a_release_is_reconstructed(release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = ["--mask", "none", "--threads", "1", "--config.geometry.border-columns", "1", "--compat"]
@@ -185,6 +194,7 @@ def test_mistakes_are_told_in_one_line(release: Path, picture: Path, tmp_path: P
     said = mistake("reconstruct", picture, "--config", tmp_path / "a.yml")
     assert "line 1: the original program has no key batchsizes; perhaps batchsize is meant" in said
     assert "no such folder" in mistake("reconstruct", picture, "--latents", tmp_path / "none")
+    assert "no such folder" in mistake("reconstruct", picture, "--latents", "n" * 300)
     view = release / "checkpoints" / "view_light" / "synface_view_mvn.pth"
     assert "expected mean (4,)" in mistake("reconstruct", picture, "--light-mvn", view)
     said = mistake("reconstruct", picture, "--pretrained", view)

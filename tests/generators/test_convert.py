@@ -102,6 +102,10 @@ def test_what_cannot_be_converted_leaves_everything_as_it_was(tmp_path: Path) ->
             convert(source, target)
     with pytest.raises(OutputError, match=r"must end in \.safetensors; got out\.pt"):
         convert(source, tmp_path / "out.pt")
+    with pytest.raises(OutputError, match="too long"):
+        convert(source, tmp_path / ("n" * 300 + ".safetensors"))
+    with pytest.raises(CheckpointError, match="long"):
+        convert("n" * 300, tmp_path / "out.safetensors")
     with pytest.raises(CheckpointError, match="only files can be converted"):
         convert("module:function", tmp_path / "out.safetensors")
     with pytest.raises(CheckpointError, match="choose a class from 0 to 2"):

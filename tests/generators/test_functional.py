@@ -80,6 +80,7 @@ def test_texts_that_name_python_code(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert is_reference(text)
     for text in ("bundled", "a.pt", "a:", ":b", "a b:c", "a/b:c", "a..b:c", "1:b", Path("a:b")):
         assert not is_reference(text)
+    assert is_reference(f"a:{'b' * 300}")
     monkeypatch.chdir(tmp_path)
     Path("a:b").write_text("a file")
     assert not is_reference("a:b")

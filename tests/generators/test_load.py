@@ -176,6 +176,9 @@ def test_wrong_checkpoints_are_told_in_one_line(damage: Callable, message: str, 
 def test_sources_that_do_not_exist_are_told(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="expected 'bundled' or a"):
         load_generator("bundeld")
+    for name in ("n" * 300 + ".pt", "~no-such-user/a.pt"):
+        with pytest.raises(CheckpointError, match="no generator at"):
+            load_generator(name)
     with pytest.raises(CheckpointError):
         load_generator(tmp_path)
 

@@ -262,6 +262,8 @@ def test_files_that_are_no_whole_pictures(tmp_path: Path, case: str) -> None:
 
 def test_places_that_hold_no_picture(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
+        read_image(tmp_path / ("n" * 300 + ".png"))
+    with pytest.raises(InputError, match="no such file"):
         read_image(tmp_path / "missing.png")
     with pytest.raises(InputError, match="got a folder"):
         read_image(tmp_path)

@@ -97,6 +97,7 @@ def test_lists_find_pictures_and_latents(root: Path) -> None:
     assert [item.picture.parent.name for item in read_list(folder / "list.txt")] == ["image"] * 3
     assert read_list(folder / "list.txt", root=folder / "image", latents=folder)[0].latent is None
     assert latent_beside(folder / "latents", "0002.png") == folder / "latents" / "0002.pt"
+    assert latent_beside(folder / "latents", "0" * 253 + ".png") is None  # Longer than a name can be with .safetensors.
 
 
 def test_lists_that_are_none_are_told(root: Path) -> None:
@@ -104,11 +105,15 @@ def test_lists_that_are_none_are_told(root: Path) -> None:
     (folder / "empty.txt").write_text("\n")
     (folder / "binary.txt").write_bytes(b"\xff\xfe")
     (folder / "wrong.txt").write_text("0000.png\n../no\x1b[2J.png extra\n")
+    (folder / "long.txt").write_text("a" * 300 + ".png\n")
+    (folder / "null.txt").write_text("a\0b.png\n")
     for name, says in (
         ("empty", "it is empty"),
         ("binary", "got no text"),
         ("missing", "No such file"),
         ("wrong", r"the picture \.\./no\?\[2J\.png in .* not there"),
+        ("long", "the picture a{100} in .* not there"),
+        ("null", r"the picture a\?b\.png in .* not there"),
     ):
         with pytest.raises(InputError, match=says):
             read_list(folder / f"{name}.txt")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,7 +160,7 @@ def _files_of(official: OfficialConfig, file: Path) -> tuple[dict[str, Path], di
     """The files that a configuration names: those that are there, and where, and those that are not."""
     found, missing = {}, {}
     for what, named in official.files.items():
-        place = next((root / named for root in _roots(file) if (root / named).exists()), None)
+        place = next((root / named for root in _roots(file) if os.path.exists(root / named)), None)
         if place is None:
             missing[what] = named
         else:
@@ -180,7 +181,7 @@ def _with_listed(verb: Reconstruct, listed: dict[Path, Path | None]) -> tuple[Re
     Those of `listed` were found by their names in a list, which may begin with a folder.
     """
     folder = verb.original.latents
-    if folder is not None and not folder.is_dir():
+    if folder is not None and not os.path.isdir(folder):
         raise UserError(f"--latents {folder}: expected a folder of latents; got no such folder")
     pictures: list[Path] = []
     latents = {picture: latent for picture, latent in listed.items() if latent is not None}

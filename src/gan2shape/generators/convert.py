@@ -44,10 +44,10 @@ def convert(
     """
     if is_reference(str(source)):
         raise CheckpointError(f"{source} is Python code; only files can be converted")
-    path, target = Path(source).expanduser(), Path(output).expanduser()
+    path, target = Path(os.path.expanduser(source)), Path(os.path.expanduser(output))
     if target.suffix.lower() != ENDING:
         raise OutputError(f"the output must end in {ENDING}; got {target.name}")
-    if target.exists() and path.exists() and target.samefile(path):
+    if os.path.exists(target) and os.path.exists(path) and target.samefile(path):
         raise OutputError(f"{target} is the file to convert itself; name another output")
     checkpoint = open_checkpoint(path)
     networks = checkpoint.networks(class_index)

@@ -20,7 +20,6 @@ import inspect
 import os
 import re
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -90,7 +89,7 @@ class FunctionalFeatures(nn.Module):
 
 def is_reference(source: object) -> bool:
     """Whether a text is ``module:function`` and no file has this name."""
-    return isinstance(source, str) and _REFERENCE.fullmatch(source) is not None and not Path(source).exists()
+    return isinstance(source, str) and _REFERENCE.fullmatch(source) is not None and not os.path.exists(source)
 
 
 def find(reference: str) -> object:

@@ -112,8 +112,8 @@ def fast_dtype(device: torch.device) -> torch.dtype:
 def _resolve(source: str | os.PathLike[str]) -> tuple[Path, str]:
     if source == BUNDLED:
         return Path(str(resources.files("gan2shape") / "assets" / BUNDLED_FILE)), BUNDLED
-    path = Path(source).expanduser()
-    if not path.exists():
+    path = Path(os.path.expanduser(source))
+    if not os.path.exists(path):
         raise CheckpointError(
             f"no generator at {source}: expected '{BUNDLED}' or a .pt, .pth, .pkl or .safetensors file, "
             "or module:function"

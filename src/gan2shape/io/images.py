@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import os
 import struct
 import warnings
 import zlib
@@ -221,11 +222,11 @@ def _read(path: str | Path, decode: Callable[[Path], T]) -> T:
 
 
 def _check_is_file(file: Path) -> None:
-    if file.is_dir():
+    if os.path.isdir(file):
         raise InputError(f"{file}: expected a picture; got a folder; name a file in it")
-    if not file.exists():
+    if not os.path.exists(file):
         raise InputError(f"{file}: expected a picture; got no such file; check the name")
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise InputError(f"{file}: expected a picture; got something that is not a file; name a picture file")
 
 

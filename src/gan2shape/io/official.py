@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -182,7 +183,7 @@ def read_list(file: Path, root: Path | None = None, latents: Path | None = None)
     folder = file.parent / "latents" if latents is None else latents
     found = []
     for name in names:
-        picture = next((place / name for place in roots if (place / name).is_file()), None)
+        picture = next((place / name for place in roots if os.path.isfile(place / name)), None)
         if picture is None:
             shown = "".join(c if c.isprintable() else "?" for c in name[:100])
             raise InputError(f"{file}: expected the picture {shown} in {roots[0]}; it is not there")
@@ -193,4 +194,4 @@ def read_list(file: Path, root: Path | None = None, latents: Path | None = None)
 def latent_beside(folder: Path, name: str) -> Path | None:
     """The latent of a picture of this name in a folder of latents, if it is there."""
     stem = (folder / name).with_suffix("")
-    return next((place for suffix in _LATENT_SUFFIXES if (place := Path(f"{stem}{suffix}")).is_file()), None)
+    return next((place for suffix in _LATENT_SUFFIXES if os.path.isfile(place := Path(f"{stem}{suffix}"))), None)
