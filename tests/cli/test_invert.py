@@ -13,9 +13,10 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from gan2shape.cli import main
-from gan2shape.generators import load_generator
+from gan2shape.generators import load_generator, save_generator
 from gan2shape.io.images import read_image
 from tests.cli.conftest import LATENT_DIM, RESOLUTION, leftovers
+from tests.generators.test_stylegan3 import reader
 
 Mistake = Callable[..., str]
 FEW = ["--threads", "1", "--steps", "10", "--samples", "4", "--restarts", "2", "--extra-steps", "6"]
@@ -103,6 +104,14 @@ def test_layers_and_tuned_generators_are_used_by_reconstruct(
     assert main([*again, *tiny, "--generator", str(folder / "generator.safetensors")]) == 0
     assert main(["invert", str(photo), *flags]) == 0
     assert not (folder / "generator.safetensors").exists()  # That of an earlier command does not stay beside.
+
+
+def test_what_cannot_be_tuned_is_told_before_the_search(photo: Path, tmp_path: Path, mistake: Mistake) -> None:
+    save_generator(tmp_path / "sg3.safetensors", reader(1, False))
+    for source in ("tests.generators.own_gan:build", str(tmp_path / "sg3.safetensors")):
+        flags = ["--generator", source, "-o", tmp_path / "out", *FEW, "--space", "tuned"]
+        assert f"only the file of a StyleGAN2 can be tuned; {source} is none" in mistake("invert", photo, *flags)
+        assert not (tmp_path / "out").exists()
 
 
 def test_crop_landmarks_and_masks_cut_alike(

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gan2shape.cli.progress import ProgressBars
-    from gan2shape.generators import InvertConfig, LoadedGenerator
+    from gan2shape.generators import InvertConfig, LoadedGenerator, StyleGAN2Generator
+    from gan2shape.generators.discriminator import StyleGAN2Discriminator
     from gan2shape.generators.typicality import Likeness, OwnInversions
     from gan2shape.io.framing import Frame
     from gan2shape.networks.latents import LatentEncoder
@@ -86,6 +87,8 @@ class Invert:
         encoder = encoder_of(loaded.identity, self.encoder)
         if self.space == "w+" and not hasattr(loaded.generator, "num_ws"):
             raise UserError(f"--space w+: the generator {loaded.name} has one latent for all its layers")
+        if self.space == "tuned":
+            self.trainable(loaded.class_index)  # So that it does not show after the whole search.
         frames = [self.framing.frame_of(picture) for picture in self.pictures]
         size = loaded.generator.resolution
         for picture, frame in zip(self.pictures, frames, strict=True):
@@ -96,6 +99,23 @@ class Invert:
             own = invert_own(loaded, self.reference, config=self.config())
         for picture, frame in zip(self.pictures, frames, strict=True):
             _One(self, loaded, encoder, picture, frame, own).run()
+
+    def trainable(self, class_index: int | None) -> tuple[StyleGAN2Generator, StyleGAN2Discriminator | None]:
+        """The networks with weights that can be tuned, in float32, on the CPU.
+
+        Raises:
+            UserError: a generator that cannot be tuned.
+        """
+        from gan2shape.generators import StyleGAN2Generator
+        from gan2shape.generators.functional import is_reference
+        from gan2shape.generators.load import load_networks
+
+        source = self.runtime.generator
+        if not is_reference(source):
+            networks = load_networks(source, class_index=class_index)
+            if isinstance(networks.generator, StyleGAN2Generator):
+                return networks.generator, networks.discriminator
+        raise UserError(f"--space tuned: only the file of a StyleGAN2 can be tuned; {source} is none")
 
     def config(self) -> InvertConfig:
         """The settings of the search."""
@@ -197,29 +217,21 @@ class _One:
     def _tuned(
         self, photo: Tensor, latent: Tensor, file: Path, rng: torch.Generator, bars: ProgressBars
     ) -> LoadedGenerator:
-        """The generator tuned to the photo, from the file that it is written to.
-
-        Raises:
-            UserError: a generator that cannot be tuned.
-        """
+        """The generator tuned to the photo, from the file that it is written to."""
         import torch
 
-        from gan2shape.generators import StyleGAN2Generator, load_generator, save_generator
-        from gan2shape.generators.load import load_networks
+        from gan2shape.generators import load_generator, save_generator
         from gan2shape.generators.tuning import TuningConfig, tune
         from gan2shape.reconstruct.watch import StepFinished
 
-        source, device = self.verb.runtime.generator, photo.device
-        networks = load_networks(source, class_index=self.loaded.class_index)
-        generator = networks.generator.to(device)
-        if not isinstance(generator, StyleGAN2Generator):
-            raise UserError(f"--space tuned: only a StyleGAN2 can be tuned; {self.loaded.name} is none")
+        device = photo.device
+        generator, critic = self.verb.trainable(self.loaded.class_index)
+        generator = generator.to(device)
         config = TuningConfig(steps=self.verb.extra_steps, locality_weight=self.verb.locality)
         tell = _step(bars, "tuning", config.steps)
         tuned = tune(generator, self.loaded.features, photo, latent, rng=rng, config=config, on_progress=tell)
         bars(StepFinished("tuning"))
         about = {"tuned_to": self.file.name, "tuned_from": self.loaded.name, "tuned_from_sha256": self.loaded.sha256}
-        critic = networks.discriminator
         save_generator(
             file, tuned.generator.cpu(), critic, w_mean=self.loaded.w_mean.cpu(), metadata=about, dtype=torch.float32
         )
