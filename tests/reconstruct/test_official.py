@@ -89,6 +89,7 @@ def test_networks_that_do_not_go_together_are_told(tmp_path: Path) -> None:
     cases = {
         "factors.light_net.network.10.weight": ("netL", "network.10.weight", torch.ones(5, 128, 1, 1)),
         "factors.albedo_net.decoder.0.weight": ("netA", "network.13.weight", None),
+        "encoder.head.3.weight": ("netEnc", "network.7.weight", torch.ones(())),
         "factors.depth_net.decoder.99.weight": ("netD", "network.112.weight", torch.ones(1, 1, 1, 1)),
     }
     for place, (network, name, tensor) in cases.items():

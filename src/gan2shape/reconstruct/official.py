@@ -95,9 +95,10 @@ def _check_shapes(found: OfficialNetworks, sizes: NetworkConfig, file: Path) -> 
         CheckpointError: naming the first that is missing, too many or of another shape.
     """
     last = found.weights.get("encoder.head.3.weight")
+    latent_dim = 1 if last is None or not last.numel() or not last.ndim else last.shape[0]
     with torch.device("meta"):
         factors = FactorNetworks(found.image_size, config=sizes)
-        encoder = ResidualEncoder(1 if last is None else last.shape[0], found.image_size, found.offset_width)
+        encoder = ResidualEncoder(latent_dim, found.image_size, found.offset_width)
     wanted = {f"factors.{name}": tensor.shape for name, tensor in factors.named_parameters()}
     wanted |= {f"encoder.{name}": tensor.shape for name, tensor in encoder.named_parameters()}
     got = {name: tensor.shape for name, tensor in found.weights.items()}
