@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from gan2shape.cli import main
+from gan2shape.cli.train_probe import Probe
 from gan2shape.data.model import write_packed
 from gan2shape.networks.probe import NUMBERS
 from tests.data.small import sphere_model
@@ -128,6 +130,15 @@ def test_mistakes_of_training(
 ) -> None:
     monkeypatch.chdir(heads.parent)
     assert said in mistake("train", "probe", "--data", "heads.npz", "-o", tmp_path / "run", *FEW, *changed)
+
+
+def test_a_head_model_shows_other_heads_to_learn_from_and_to_be_held_out(heads: Path) -> None:
+    model = heads.with_name("model.npz")
+    verb = Probe(data=model, held_out=model, size=16, seed=7)
+    device = torch.device("cpu")
+    shown, held_out = (stream(0, 40) for stream in (verb.open(device), verb._held_out(device)))  # type: ignore[misc]
+    for key in ("view", "light"):
+        assert (shown[key][:, None] - held_out[key]).abs().amax(-1).min() > 0, key
 
 
 def test_pictures_without_truth(tmp_path: Path, mistake: Callable[..., str]) -> None:

@@ -53,7 +53,8 @@ class Coverage:
     truncation: Annotated[float, arg(metavar="FACTOR")] = 1.0
     """How far latents keep from their mean; 1 is the whole distribution, which is what has to cover the data."""
     seed: int = 0
-    """Seed of the latents, and of the true pictures where they are rendered or shuffled."""
+    """Seed of the latents, and of the true pictures where they are rendered or shuffled; with a head model: another
+    seed than the training's."""
     json: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(optional)")] = None
     """File for all numbers as JSON, with seed, commit, machine and versions."""
     figure: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(optional)")] = None

@@ -38,7 +38,8 @@ class Probe(TrainingFlags, AdamFlags):
     width: Annotated[float, arg(metavar="FACTOR")] = 1.0
     """Factor on the channels; 1 gives 0.5 MB of weights."""
     held_out: Annotated[Path | None, arg(metavar="SOURCE", help_behavior_hint="(optional)")] = None
-    """Other pictures with truth, of which 1,000 are scored at every snapshot; nothing is learned from them."""
+    """Other pictures with truth, of which 1,000 are scored at every snapshot; nothing is learned from them. A head
+    model is rendered with the seed after --seed, and may be that of --data."""
 
     def run(self) -> None:
         """Train.
@@ -62,8 +63,11 @@ class Probe(TrainingFlags, AdamFlags):
     def _held_out(self, device: torch.device) -> Pictures | None:
         if self.held_out is None:
             return None
-        from gan2shape.data import open_pictures
+        from gan2shape.data import SynFace, open_pictures
 
+        pictures = open_pictures(self.held_out, size=self.size, seed=self.seed, device=device)
+        if isinstance(pictures, SynFace):
+            return open_pictures(self.held_out, size=self.size, seed=self.seed + 1, device=device)
         if self.held_out.resolve() == self.data.resolve():
             raise InputError(f"{self.held_out}: expected other pictures than those of --data; got the same")
-        return open_pictures(self.held_out, size=self.size, seed=self.seed, device=device)
+        return pictures
