@@ -98,7 +98,7 @@ DEFAULT = ReconstructConfig(
         pivot_depth=1.04,  # a map's mean depth is 1, and a head's axis lies behind its surface
     ),
     stages=(
-        # Never mirrored: heads turned by 30 degrees came out worse with symmetry (docs/quality.md).
+        # Never mirrored: two of three heads turned by 30 degrees came out worse with symmetry (docs/quality.md).
         Stage(albedo=300, project=300, refine=200, batches=50),
         Stage(albedo=150, project=0, refine=0),  # the picture's own detail back onto the refined shape
     ),
