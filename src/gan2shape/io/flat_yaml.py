@@ -1,8 +1,8 @@
 """Settings in the flat part of YAML that hand-written configurations use: ``key: value`` lines.
 
-A value is a number, a text, true or false, null, a list in brackets, a table in braces, or a table of indented lines
-below its key; comments are skipped. Nothing else of YAML is read: no anchors, tags, lists of lines or documents, so
-that a line means what it shows, and no library is needed.
+A value is a number, a text, true or false, null, a list in brackets, a table in braces, or a table of lines below its
+key, all indented by the same count of spaces; comments are skipped. Nothing else of YAML is read: no anchors, tags,
+lists of lines or documents, so that a line means what it shows, and no library is needed.
 """
 
 from __future__ import annotations
@@ -50,17 +50,23 @@ def read_settings(file: Path) -> dict[str, Setting]:
         raise InputError(f"{file}: expected a configuration (.yml); it is no text") from None
     settings: dict[str, Setting] = {}
     table: dict[str, Value] | None = None
-    for number, indented, key, raw in _lines(text, file):
-        if indented and table is None:
+    width = 0
+    for number, spaces, key, raw in _lines(text, file):
+        if spaces and table is None:
             raise InputError(f"{file}, line {number}: {key} is indented, but belongs to no key above")
-        target = table if indented and table is not None else settings
+        if spaces and table and spaces != width:
+            raise InputError(f"{file}, line {number}: expected {width} spaces before {key}; got {spaces}")
+        if spaces and not raw:
+            raise InputError(f"{file}, line {number}: expected a value of {key}; got none: a table holds no others")
+        width = spaces
+        target = table if spaces and table is not None else settings
         if key in target:
             raise InputError(f"{file}, line {number}: the key {key} is there twice")
         try:
             value = _value(raw)
         except ValueError as error:
             raise InputError(f"{file}, line {number}: {error}") from None
-        if indented and table is not None:
+        if spaces and table is not None:
             table[key] = value
         else:
             table = {} if raw == "" else None
@@ -69,8 +75,8 @@ def read_settings(file: Path) -> dict[str, Setting]:
     return {key: Setting(None, s.line) if s.value == {} else s for key, s in settings.items()}
 
 
-def _lines(text: str, file: Path) -> Iterator[tuple[int, bool, str, str]]:
-    """Number, whether it is indented, key and raw value of every line that says something."""
+def _lines(text: str, file: Path) -> Iterator[tuple[int, int, str, str]]:
+    """Number, count of spaces before it, key and raw value of every line that says something."""
     for number, line in enumerate(text.splitlines(), start=1):
         bare = _without_comment(line).rstrip()
         if not bare.strip() or bare == "---":
@@ -79,7 +85,7 @@ def _lines(text: str, file: Path) -> Iterator[tuple[int, bool, str, str]]:
         if found is None or "\t" in bare[: len(bare) - len(bare.lstrip())]:
             shown = "".join(c if c.isprintable() else "?" for c in bare.strip()[:60])
             raise InputError(f"{file}, line {number}: expected key: value; got {shown!r}")
-        yield number, bare[0] == " ", found[1], (found[2] or "").strip()
+        yield number, len(bare) - len(bare.lstrip(" ")), found[1], (found[2] or "").strip()
 
 
 def _without_comment(line: str) -> str:
