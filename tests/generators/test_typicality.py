@@ -148,6 +148,22 @@ def test_its_own_pictures_are_found_again() -> None:
     assert invert_own(made(stretched, features=False), 1, config=quick).feature_distance is None
 
 
+def test_its_own_pictures_start_from_what_is_proposed() -> None:
+    """One step from the answer, or from the mean latent alone."""
+    loaded = made(stretched)
+    rng = torch.Generator().manual_seed(5)
+    latents = loaded.sample_latents(2, rng=rng)
+    pictures = loaded.generator.synthesize(latents).clamp(-1, 1)
+
+    def knowing(picture: Tensor) -> Tensor:
+        assert picture.shape == (1, 3, SIDE, SIDE)
+        return latents[(pictures - picture).abs().sum((1, 2, 3)).argmin()][None]
+
+    config = InvertConfig(samples=1, restarts=1, survey_steps=0, narrow_steps=0, final_steps=1)
+    without = invert_own(loaded, 2, config=config, seed=5)
+    assert invert_own(loaded, 2, config=config, propose=knowing, seed=5).psnr > without.psnr + 10
+
+
 def test_a_generator_without_layers_has_no_latent_for_each() -> None:
     config = InvertConfig(samples=1, restarts=1, survey_steps=0, narrow_steps=0, final_steps=1, rows_steps=1)
     with pytest.raises(InputError, match="no layers to tell apart"):

@@ -85,6 +85,8 @@ class Invert:
 
         loaded = self.runtime.load()
         encoder = encoder_of(loaded.identity, self.encoder)
+        if encoder is not None:
+            encoder.to(loaded.w_mean.device)
         if self.space == "w+" and not hasattr(loaded.generator, "num_ws"):
             raise UserError(f"--space w+: the generator {loaded.name} has one latent for all its layers")
         if self.space == "tuned":
@@ -96,7 +98,7 @@ class Invert:
         own = None
         if self.reference:
             say(f"inverting {self.reference} pictures of the generator's own")
-            own = invert_own(loaded, self.reference, config=self.config())
+            own = invert_own(loaded, self.reference, config=self.config(), propose=encoder)
         for picture, frame in zip(self.pictures, frames, strict=True):
             _One(self, loaded, encoder, picture, frame, own).run()
 
@@ -191,7 +193,7 @@ class _One:
                     photo,
                     rng=rng,
                     config=config,
-                    start_latents=None if self.encoder is None else self.encoder.to(device)(photo),
+                    start_latents=None if self.encoder is None else self.encoder(photo),
                     on_progress=_step(bars, "latent", config.steps),
                 )
                 bars(StepFinished("latent"))

@@ -7,6 +7,7 @@ told by its inversion: the picture stays as different from the photo as pictures
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -86,14 +87,25 @@ class OwnInversions:
 
 
 def invert_own(
-    loaded: LoadedGenerator, count: int, *, config: InvertConfig | None = None, seed: int = _SEED
+    loaded: LoadedGenerator,
+    count: int,
+    *,
+    config: InvertConfig | None = None,
+    propose: Callable[[Tensor], Tensor] | None = None,
+    seed: int = _SEED,
 ) -> OwnInversions:
-    """Invert `count` untruncated pictures of the generator's own: the scale on which other inversions are judged."""
+    """Invert `count` untruncated pictures of the generator's own: the scale on which other inversions are judged.
+
+    `propose` makes starts (K, latent_dim) of a picture (1, 3, R, R), as an encoder does.
+    """
     rng = torch.Generator(loaded.w_mean.device).manual_seed(seed)
     latents = loaded.sample_latents(count, rng=rng)
     with torch.no_grad():
         pictures = loaded.generator.synthesize(latents).clamp(-1, 1)
-    found = [invert(loaded, picture[None], rng=rng, config=config) for picture in pictures]
+    found = []
+    for picture in pictures.split(1):
+        starts = None if propose is None else propose(picture)
+        found.append(invert(loaded, picture, rng=rng, config=config, start_latents=starts))
     distances = [one.feature_distance for one in found if one.feature_distance is not None]
     psnr = float(torch.tensor([one.psnr for one in found]).median())
     return OwnInversions(count, psnr, float(torch.tensor(distances).median()) if distances else None)
