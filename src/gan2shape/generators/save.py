@@ -39,9 +39,12 @@ def save_generator(
     Raises:
         CheckpointError: a weight does not fit into `dtype`.
         OutputError: the place cannot be written.
+        ValueError: `metadata` has an entry "generator", where a StyleGAN3's settings go, that is no mapping.
     """
     header: dict[str, Any] = dict(metadata or {})
     if isinstance(generator, StyleGAN3Generator):
+        if not isinstance(header.get(HEADER, {}), Mapping):
+            raise ValueError(f"metadata's {HEADER!r} must be a mapping; got {type(header[HEADER]).__name__}")
         named = {f"g_ema/{name}": tensor for name, tensor in nvidia_names(generator).items()}
         header[HEADER] = {**header.get(HEADER, {}), SETTINGS: nvidia_settings(generator)}
         narrow = {name for name in named if name.endswith(".weight") and "synthesis.input." not in name}
