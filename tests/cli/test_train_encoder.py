@@ -70,7 +70,7 @@ def test_the_search_starts_from_its_proposal(encoder: Path, checkpoint: Path, tm
     network, generator = load_latent_encoder(encoder)
     assert generator == loaded.sha256
     latent = loaded.sample_latents(1, rng=torch.Generator().manual_seed(0))
-    network.mean.copy_(latent[0])
+    network.mean.copy_(latent[0] + 1e-3)
     network.spread.zero_()
     knowing = tmp_path / "knowing.safetensors"
     save_networks(knowing, LATENT_ENCODER, network, NetworkSizes(16, 1, 4, LATENT_DIM), {"generator": generator})
@@ -129,6 +129,7 @@ def test_an_encoder_is_of_one_class(
         (["--steps", "0"], "--steps must be from 1"),
         (["--seed", str(2**64)], "--seed must be a whole number"),
         (["--generator", BARE], "name them with --latent-dim"),
+        (["--features", "tests.generators.own_gan:pyramid"], "--features: an encoder learns from"),
         (["--generator", "nowhere.pt"], "no generator at nowhere.pt"),
     ],
 )

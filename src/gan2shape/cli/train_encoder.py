@@ -44,6 +44,8 @@ class Encoder(Runtime, AdamFlags):
         from gan2shape.train.latents import LatentEncoderTask
 
         settings = self.settings(self.seed)
+        if self.features is not None:
+            raise UserError("--features: an encoder learns from pictures and their latents alone; leave it out")
         if not (16 <= self.size <= 1024 and self.size & (self.size - 1) == 0):
             raise UserError(f"--size must be a power of two from 16 to 1024; got {self.size}")
         with process_group(self.torch_device()) as device:
