@@ -217,7 +217,7 @@ def _finish(judge: _Judge, search: Search) -> Inversion:
         image=picture,
         psnr=signed_psnr(picture, judge.image),
         loss=float(judge(search.best)),
-        feature_distance=None if features is None else float(feature_distances(features, picture, judge.image)),
+        feature_distance=None if features is None else float(map_distances(features(picture), judge.features)),
     )
 
 

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gan2shape.generators.descent import has_stalled
-from gan2shape.generators.invert import feature_distances, signed_psnr
+from gan2shape.generators.invert import map_distances, signed_psnr
 from gan2shape.generators.protocol import FeatureExtractor
 from gan2shape.generators.stylegan2 import StyleGAN2Generator
 
@@ -102,13 +102,15 @@ def tune(
     weights = [parameter for parameter in tuned.parameters() if parameter.requires_grad]
     adam = torch.optim.Adam([*weights, *moving], config.learning_rate)
     neighbours = _Neighbours(generator, pivot, config.locality_radius, rng)
+    photo = _Target.of(features, image)
     losses: list[float] = []
     for step in range(config.steps):
-        loss = _difference(features, tuned.synthesize(pivot, noise=noise), image, config.feature_weight)
+        loss = _difference(features, tuned.synthesize(pivot, noise=noise), photo, config.feature_weight)
         fit = float(loss.detach())
         if config.locality_weight:
             near, untouched = neighbours.draw()
-            held = _difference(features, tuned.synthesize(near, noise=noise), untouched, config.feature_weight)
+            target = _Target.of(features, untouched)
+            held = _difference(features, tuned.synthesize(near, noise=noise), target, config.feature_weight)
             loss = loss + config.locality_weight * held
         for noise_map in moving:
             loss = loss + config.noise_weight * self_correlation(noise_map)
@@ -171,10 +173,24 @@ class _Neighbours:
         return self.generator.map(z.to(self.pivot))
 
 
-def _difference(features: FeatureExtractor | None, picture: Tensor, image: Tensor, weight: float) -> Tensor:
+@dataclass(frozen=True, eq=False)
+class _Target:
+    """A picture that another is to become, and its feature maps."""
+
+    image: Tensor
+    maps: Sequence[Tensor]
+
+    @staticmethod
+    @torch.no_grad()
+    def of(features: FeatureExtractor | None, image: Tensor) -> _Target:
+        """`image` (1, 3, R, R) as a target."""
+        return _Target(image, [] if features is None else features(image))
+
+
+def _difference(features: FeatureExtractor | None, picture: Tensor, target: _Target, weight: float) -> Tensor:
     """The loss of inversion: mean absolute difference and that of the features, a scalar."""
-    loss = (picture - image).abs().mean()
-    return loss if features is None else loss + weight * feature_distances(features, picture, image).mean()
+    loss = (picture - target.image).abs().mean()
+    return loss if features is None else loss + weight * map_distances(features(picture), target.maps).mean()
 
 
 def _used_noise(generator: StyleGAN2Generator, noise: Sequence[Tensor]) -> list[Tensor]:
