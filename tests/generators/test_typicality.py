@@ -19,6 +19,7 @@ from gan2shape.generators.typicality import (
     invert_own,
     latent_statistics,
     likeness_of,
+    scale_of,
     unrelated_distance,
 )
 
@@ -108,6 +109,22 @@ def test_a_picture_of_its_own_is_no_reason_to_warn() -> None:
     assert likeness.warning() is None
     assert likeness.percentile is not None
     assert 10 < likeness.percentile < 90
+
+
+def test_a_scale_serves_for_many_pictures() -> None:
+    drawn: list[int] = []
+
+    def counted(count: int, rng: torch.Generator) -> Tensor:
+        drawn.append(count)
+        return stretched(count, rng)
+
+    loaded = made(counted)
+    scale, calls = scale_of(loaded), len(drawn)
+    assert calls > 0
+    for value in (0.1, 0.4):
+        latent, image = torch.full((1, DIM), value), torch.full((1, 3, SIDE, SIDE), 0.2)
+        assert likeness_of(loaded, image, latent, scale) == likeness_of(made(stretched), image, latent)
+    assert len(drawn) == calls
 
 
 def test_a_picture_of_another_kind_is_told_with_numbers() -> None:

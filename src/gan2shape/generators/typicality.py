@@ -160,22 +160,42 @@ class Likeness:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """What latents and pictures of one generator are judged by."""
+
+    statistics: LatentStatistics | None
+    """None for a generator without a prior."""
+    unrelated_distance: float | None
+    """As of `Likeness`."""
+
+
+def scale_of(loaded: LoadedGenerator) -> Scale:
+    """The scale of a generator, with these features; drawn from a fixed seed, so that it is always the same."""
+    if loaded.draw_latents is None:
+        return Scale(None, None)
+    return Scale(latent_statistics(loaded), None if loaded.features is None else unrelated_distance(loaded))
+
+
 @torch.no_grad()
-def likeness_of(loaded: LoadedGenerator, image: Tensor, latent: Tensor) -> Likeness:
+def likeness_of(loaded: LoadedGenerator, image: Tensor, latent: Tensor, scale: Scale | None = None) -> Likeness:
     """Judge a latent (1, D) or (1, L, D) as that of a signed picture (1, 3, R, R).
 
-    The generator's side of the comparison is drawn from a fixed seed, so that the same latent is always judged alike.
+    Args:
+        loaded: the generator that is to make the picture.
+        image: the picture.
+        latent: its latent.
+        scale: of `scale_of(loaded)`, for those who judge several pictures; None means that it is drawn here.
     """
     picture = loaded.generator.synthesize(latent).clamp(-1, 1)
     distance = None if loaded.features is None else float(feature_distances(loaded.features, picture, image))
-    has_prior = loaded.draw_latents is not None
-    statistics = latent_statistics(loaded) if has_prior else None
+    scale = scale_of(loaded) if scale is None else scale
     return Likeness(
         psnr=signed_psnr(picture, image),
         feature_distance=distance,
-        unrelated_distance=unrelated_distance(loaded) if has_prior and loaded.features is not None else None,
-        latent_distance=None if statistics is None else statistics.distance(latent),
-        percentile=None if statistics is None else statistics.percentile(latent),
+        unrelated_distance=scale.unrelated_distance,
+        latent_distance=None if scale.statistics is None else scale.statistics.distance(latent),
+        percentile=None if scale.statistics is None else scale.statistics.percentile(latent),
     )
 
 
