@@ -138,6 +138,12 @@ def test_mistakes(changed: list[str], said: str, checkpoint: Path, tmp_path: Pat
     assert not (tmp_path / "run").exists()
 
 
+def test_the_steps_of_a_falling_rate_are_fixed(checkpoint: Path, tmp_path: Path, mistake: Mistake) -> None:
+    named = ["train", "encoder", "--generator", str(checkpoint), "-o", str(tmp_path), *FEW]
+    assert main([*named, "--steps", "1"]) == 0
+    assert "falls over --steps 1; got a rate that falls over --steps 2" in mistake(*named, "--steps", "2", "--resume")
+
+
 def test_a_training_goes_on_as_if_it_had_not_stopped(checkpoint: Path, tmp_path: Path, mistake: Mistake) -> None:
     few = [*FEW, "--final-rate", "1", "--generator", str(checkpoint), "--save-every", "2", "--snapshot-every", "99"]
 

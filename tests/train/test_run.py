@@ -146,8 +146,20 @@ def test_an_existing_training_is_not_overwritten(tmp_path: Path) -> None:
     run_training(Line(), tmp_path, Schedule(2), resume=False)
     with pytest.raises(InputError, match="holds a training already"):
         run_training(Line(), tmp_path, Schedule(4), resume=False)
-    with pytest.raises(InputError, match=r"rate = 0.05; got 0.1"):
+    with pytest.raises(InputError, match=r"rate = 0.05; got rate = 0.1"):
         run_training(Line(rate=0.1), tmp_path, Schedule(4), resume=True)
+
+
+def test_a_rate_that_falls_over_other_steps_is_told_by_its_flags(tmp_path: Path) -> None:
+    def falling(steps: int) -> Line:
+        line = Line()
+        line.config["falling_steps"] = steps
+        return line
+
+    run_training(falling(2), tmp_path, Schedule(2), resume=False)
+    for steps, now in ((4, "falls over --steps 4"), (0, r"stays \(--final-rate 1\)")):
+        with pytest.raises(InputError, match=rf"a rate that falls over --steps 2; got a rate that {now}; use the same"):
+            run_training(falling(steps), tmp_path, Schedule(4), resume=True)
 
 
 def test_another_kind_and_damage_are_told(tmp_path: Path) -> None:

@@ -28,7 +28,8 @@ class Encoder(Runtime, AdamFlags):
     learning_rate: Annotated[float, arg(metavar="RATE")] = 1e-3
     """Adam's learning rate at the first iteration."""
     final_rate: Annotated[float, arg(metavar="FACTOR")] = 0.02
-    """Learning rate of the last iteration as a fraction of the first; it falls exponentially over --steps."""
+    """Learning rate of the last iteration as a fraction of the first; it falls exponentially over --steps, which
+    cannot be changed after the start unless this is 1."""
     width: Annotated[float, arg(metavar="FACTOR")] = 1.0
     """Factor on the channels; 1 gives 7 MB of weights at 64 px."""
     size: Annotated[int, arg(metavar="PIXELS")] = 64

@@ -34,7 +34,8 @@ class Probe(TrainingFlags, AdamFlags):
     learning_rate: Annotated[float, arg(metavar="RATE")] = 2e-3
     """Adam's learning rate at the first iteration."""
     final_rate: Annotated[float, arg(metavar="FACTOR")] = 0.01
-    """Learning rate of the last iteration as a fraction of the first; it falls exponentially over --steps."""
+    """Learning rate of the last iteration as a fraction of the first; it falls exponentially over --steps, which
+    cannot be changed after the start unless this is 1."""
     width: Annotated[float, arg(metavar="FACTOR")] = 1.0
     """Factor on the channels; 1 gives 0.5 MB of weights."""
     held_out: Annotated[Path | None, arg(metavar="SOURCE", help_behavior_hint="(optional)")] = None

@@ -100,7 +100,8 @@ class AdamFlags(RunFlags):
     learning_rate: Annotated[float, arg(metavar="RATE")] = 1e-4
     """Adam's learning rate at the first iteration."""
     final_rate: Annotated[float, arg(metavar="FACTOR")] = 1.0
-    """Learning rate of the last iteration as a fraction of the first; it falls exponentially over --steps."""
+    """Learning rate of the last iteration as a fraction of the first; it falls exponentially over --steps, which
+    cannot be changed after the start unless this is 1."""
     bfloat16: FlagCreatePairsOff[bool] = False
     """Compute the large networks in bfloat16: faster on processors that have it."""
 
