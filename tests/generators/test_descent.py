@@ -63,7 +63,7 @@ def test_steps_after_a_jump_are_those_of_torch_without_one(rng: torch.Generator)
 def test_the_best_latents_are_kept_and_nan_is_never_best() -> None:
     search = Search.at(torch.zeros(2, 1, 1), torch.tensor([1.0, 2.0]))
     moved = Search(torch.ones(2, 1, 1), search.mean, search.square, search.best, search.losses)
-    seen = moved.seen(torch.tensor([torch.nan, 1.5]))
+    seen = moved.seen(moved.latents, torch.tensor([torch.nan, 1.5]))
     assert seen.losses.tolist() == [1.0, 1.5]
     assert seen.best.flatten().tolist() == [0.0, 1.0]
     assert seen.narrowed(1).losses.tolist() == [1.0]
@@ -99,6 +99,14 @@ def test_a_run_finds_the_bottom_with_noise_and_without(rng: torch.Generator) -> 
         assert told == list(range(1, 201))
         assert float(search.losses) < 1e-3
         assert torch.allclose(search.best, TARGET[:1], atol=0.05)
+        assert torch.equal(bowl(search.best), search.losses)
+
+
+def test_the_best_loss_is_that_of_the_best_latents_with_noise_too(rng: torch.Generator) -> None:
+    start = torch.zeros(1, 4, dtype=torch.float64)
+    search = Search.at(start, bowl(start))
+    for last in range(1, 12):
+        search = descend(search, bowl, Pace(200, 0.05, jitter=0.3), (last - 1, last), rng=rng, tell=lambda done: None)
         assert torch.equal(bowl(search.best), search.losses)
 
 

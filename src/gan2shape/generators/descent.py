@@ -50,10 +50,11 @@ class Search:
         nothing = torch.zeros_like(latents)
         return Search(latents, nothing, nothing, latents, losses)
 
-    def seen(self, losses: Tensor) -> Search:
-        """The search after its latents turned out to have `losses` (B,); one that is not a number is never better."""
+    def seen(self, judged: Tensor, losses: Tensor) -> Search:
+        """The search after latents like its own turned out to have `losses` (B,); one that is not a number is never
+        better."""
         better = losses < self.losses
-        best = torch.where(better.view(-1, *[1] * (self.best.ndim - 1)), self.latents, self.best)
+        best = torch.where(better.view(-1, *[1] * (self.best.ndim - 1)), judged, self.best)
         return replace(self, best=best, losses=torch.where(better, losses, self.losses))
 
     def narrowed(self, count: int) -> Search:
@@ -102,7 +103,7 @@ def descend(
             step = last if step >= FALL * pace.steps else max(step, math.ceil(FALL * pace.steps))
         tell(step)
     with torch.no_grad():
-        return search.seen(judge(search.latents))
+        return search.seen(search.latents, judge(search.latents))
 
 
 def step_of_adam(search: Search, judge: Judge, rate: float, noise: Tensor | None = None) -> Search:
@@ -110,13 +111,14 @@ def step_of_adam(search: Search, judge: Judge, rate: float, noise: Tensor | None
     beta1, beta2 = 0.9, 0.999
     step = search.taken + 1
     latents = search.latents.detach().requires_grad_()
-    losses = judge(latents if noise is None else latents + noise)
+    judged = latents if noise is None else latents + noise
+    losses = judge(judged)
     (gradient,) = torch.autograd.grad(losses.sum(), latents)
     mean = beta1 * search.mean + (1 - beta1) * gradient
     square = beta2 * search.square + (1 - beta2) * gradient.square()
     spread = (square / (1 - beta2**step)).sqrt() + torch.finfo(square.dtype).tiny
     moved = latents.detach() - rate * (mean / (1 - beta1**step)) / spread
-    return replace(search.seen(losses.detach()), latents=moved, mean=mean, square=square, taken=step)
+    return replace(search.seen(judged.detach(), losses.detach()), latents=moved, mean=mean, square=square, taken=step)
 
 
 def ramp(progress: float) -> float:
