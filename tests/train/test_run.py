@@ -146,7 +146,7 @@ def test_an_existing_training_is_not_overwritten(tmp_path: Path) -> None:
     run_training(Line(), tmp_path, Schedule(2), resume=False)
     with pytest.raises(InputError, match="holds a training already"):
         run_training(Line(), tmp_path, Schedule(4), resume=False)
-    with pytest.raises(InputError, match=r"rate = 0.05; got rate = 0.1"):
+    with pytest.raises(InputError, match=r"rate = 0.05; got 0.1"):
         run_training(Line(rate=0.1), tmp_path, Schedule(4), resume=True)
 
 

@@ -270,15 +270,15 @@ def _start(task: Task, folder: Path, resume: bool) -> int:
 def _check_config(file: Path, kept: dict[str, Any], asked: dict[str, Any]) -> None:
     for key in sorted({*kept, *asked}):
         if kept.get(key) != asked.get(key):
-            was, now = _setting(key, kept.get(key)), _setting(key, asked.get(key))
+            was, now = f"{key} = {kept.get(key)!r}", repr(asked.get(key))
+            if key == "falling_steps":
+                was, now = _falling(kept.get(key)), _falling(asked.get(key))
             raise InputError(f"{file}: was trained with {was}; got {now}; use the same settings, or another folder")
 
 
-def _setting(key: str, value: Any) -> str:
-    """A setting in words: as its name, but for the one that follows from two flags."""
-    if key != "falling_steps":
-        return f"{key} = {value!r}"
-    return f"a rate that falls over --steps {value}" if value else "a rate that stays (--final-rate 1)"
+def _falling(steps: Any) -> str:
+    """The setting that follows from two flags, by their names."""
+    return f"a rate that falls over --steps {steps}" if steps else "a rate that stays (--final-rate 1)"
 
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
