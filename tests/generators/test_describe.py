@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 
+from gan2shape.errors import CheckpointError
 from gan2shape.generators.checkpoint import open_checkpoint
 from gan2shape.generators.describe import describe
 from gan2shape.generators.load import describe_generator
@@ -33,6 +35,9 @@ def test_a_conditional_residual_stylegan2(tmp_path: Path) -> None:
     }
     assert {name: facts[name] for name in expected} == expected
     assert len(facts["sha256"]) == 64
+    assert describe_generator(tmp_path / "a.pt", latent_dim=8) == facts
+    with pytest.raises(CheckpointError, match=r"its latents have 8 numbers; leave out 9 \(--latent-dim\)"):
+        describe_generator(tmp_path / "a.pt", latent_dim=9)
 
 
 def test_parameters_of_a_stylegan3_are_counted(tmp_path: Path) -> None:

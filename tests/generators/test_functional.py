@@ -73,6 +73,11 @@ def test_the_mean_of_drawn_latents_takes_the_place_of_one_that_is_not_told() -> 
 def test_a_loaded_generator_goes_through() -> None:
     loaded = load_generator(Complete())
     assert load_generator(loaded) is loaded
+    assert load_generator(loaded, device="cpu", latent_dim=LATENT) is loaded
+    with pytest.raises(CheckpointError, match=r"its latents have 6 numbers; got 7 \(--latent-dim\)"):
+        load_generator(loaded, latent_dim=7)
+    with pytest.raises(CheckpointError, match=r"it is loaded on cpu; got meta \(--device\)"):
+        load_generator(loaded, device="meta")
 
 
 def test_texts_that_name_python_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,6 +74,11 @@ def test_distances_are_in_standard_deviations_of_the_axes_that_count() -> None:
     assert statistics.distance(rows) == pytest.approx(math.sqrt((0.5 + 4.5) / 2), rel=0.03)
 
 
+def test_without_a_prior_there_are_no_statistics() -> None:
+    with pytest.raises(InputError, match="no prior to draw latents from"):
+        latent_statistics(made(None))
+
+
 def test_percentiles_are_those_of_the_chi_square_distribution() -> None:
     """Two whitened normal axes: a share of 1 - exp(-r²/2) lies within r."""
     statistics = latent_statistics(made(stretched), count=40_000)

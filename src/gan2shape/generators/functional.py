@@ -118,16 +118,17 @@ def wrap(source: object, *, latent_dim: int | None = None, device: torch.device 
     """A callable, an object with ``synthesize``, or ``module:function`` as a loaded generator.
 
     What ``module:function`` names is called first if it can be called without arguments, as a factory of the generator.
-    A factory may also return a `LoadedGenerator`.
+    A factory may also return a `LoadedGenerator`, which stays where it is.
 
     Raises:
-        CheckpointError: it cannot be imported or called, needs `latent_dim`, or draws no signed pictures.
+        CheckpointError: it cannot be imported or called, needs `latent_dim` or another one, is loaded on another
+            device already, or draws no signed pictures.
     """
     name = str(source) if isinstance(source, str | os.PathLike) else _name_of(source)
-    device = torch.device("cpu" if device is None else device)
     thing = _built(find(str(source)), name) if isinstance(source, str | os.PathLike) else source
     if isinstance(thing, LoadedGenerator):
-        return thing
+        return _suiting(thing, latent_dim, device, name)
+    device = torch.device("cpu" if device is None else device)
     if isinstance(thing, nn.Module):
         thing = thing.to(device).eval().requires_grad_(False)
     synthesize = getattr(thing, "synthesize", thing)
@@ -235,6 +236,16 @@ def _built(thing: object, name: str) -> object:
         return thing()
     except Exception as error:
         raise CheckpointError(f"{name}: calling it failed: {_told(error)}") from error
+
+
+def _suiting(loaded: LoadedGenerator, told: int | None, device: torch.device | None, name: str) -> LoadedGenerator:
+    """A generator that is loaded already, after a look at what was asked for."""
+    width, place = loaded.generator.latent_dim, loaded.w_mean.device
+    if told not in (None, width):
+        raise CheckpointError(f"{name}: its latents have {width} numbers; got {told} (--latent-dim)")
+    if device is not None and (device.type != place.type or device.index not in (None, place.index)):
+        raise CheckpointError(f"{name}: it is loaded on {place}; got {device} (--device)")
+    return loaded
 
 
 def _latent_dim(thing: object, mean: object, told: int | None, name: str) -> int:

@@ -45,7 +45,7 @@ def load_generator(
     Args:
         source: "bundled"; a file (.safetensors, .pt, .pth of the common layout or with NVIDIA's names, NVIDIA's .pkl);
             "module:function"; or a callable or object with ``synthesize``.
-        device: where everything goes; None means the CPU.
+        device: where everything goes; None means the CPU, or where a `LoadedGenerator` of the user's own is.
         offset_layers: F1, the mapping layers (less one) of the latent offset's tail; None means 2, too many are cut.
         compute_dtype: arithmetic of synthesis and features; None means bfloat16 on CPUs that have it, else float32.
             Pictures and features come out in float32 either way. StyleGAN3 always synthesizes in float32.
@@ -55,18 +55,15 @@ def load_generator(
     Raises:
         CheckpointError: the source cannot be read or is no such checkpoint or callable, or an argument does not suit.
     """
-    device = torch.device("cpu" if device is None else device)
     if not isinstance(source, str | os.PathLike) or is_reference(source):
         if class_index is not None:
             raise CheckpointError(f"a callable knows no classes; leave out the class {class_index} (--class)")
-        return wrap(source, latent_dim=latent_dim, device=device)
+        return wrap(source, latent_dim=latent_dim, device=None if device is None else torch.device(device))
+    device = torch.device("cpu" if device is None else device)
     path, name = _resolve(source)
     checkpoint = open_checkpoint(path)
     networks = checkpoint.networks(class_index)
-    if latent_dim is not None and latent_dim != networks.generator.latent_dim:
-        raise CheckpointError(
-            f"{path}: its latents have {networks.generator.latent_dim} numbers; leave out {latent_dim} (--latent-dim)"
-        )
+    _check_latent_dim(networks, latent_dim, path)
     dtype = fast_dtype(device) if compute_dtype is None else compute_dtype
     about = describe(checkpoint, networks)
     if class_index is not None:
@@ -100,13 +97,23 @@ def describe_generator(
     path, name = _resolve(source)
     checkpoint = open_checkpoint(path)
     chosen = 0 if class_index is None and checkpoint.classes else class_index
-    return {"generator": name, "sha256": sha256(path), **describe(checkpoint, checkpoint.networks(chosen))}
+    networks = checkpoint.networks(chosen)
+    _check_latent_dim(networks, latent_dim, path)
+    return {"generator": name, "sha256": sha256(path), **describe(checkpoint, networks)}
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:
     """bfloat16 on a CPU with bfloat16 instructions, where frozen synthesis is faster in it; float32 elsewhere."""
     has_bfloat16 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     return torch.bfloat16 if device.type == "cpu" and has_bfloat16() else torch.float32
+
+
+def _check_latent_dim(networks: Networks, latent_dim: int | None, path: Path) -> None:
+    """Raises CheckpointError where a file's latents have another count of numbers than was told."""
+    if latent_dim is not None and latent_dim != networks.generator.latent_dim:
+        raise CheckpointError(
+            f"{path}: its latents have {networks.generator.latent_dim} numbers; leave out {latent_dim} (--latent-dim)"
+        )
 
 
 def _resolve(source: str | os.PathLike[str]) -> tuple[Path, str]:

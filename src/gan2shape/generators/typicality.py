@@ -60,7 +60,7 @@ def latent_statistics(loaded: LoadedGenerator, *, count: int = _SAMPLES, seed: i
     """Axes from one half of `count` untruncated samples, distances of the other half; float64, on the CPU.
 
     Raises:
-        ValueError: the generator has no prior to draw from.
+        InputError: the generator has no prior to draw from.
     """
     rng = torch.Generator(loaded.w_mean.device).manual_seed(seed)
     first, second = loaded.sample_latents(count, rng=rng).double().cpu().chunk(2)
