@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from gan2shape.cli import main
@@ -109,6 +110,12 @@ def test_an_encoder_is_of_one_class(
     named = ["--generator", str(conditional)]
     search = [*named, "--encoder", str(weights(of_class)), "-o", str(tmp_path / "out"), *SEARCH]
     assert main(["invert", str(photo), *search, "--class", "1"]) == 0
+    folder = tmp_path / "out" / "photo"
+    with safe_open(str(folder / "latent.safetensors"), framework="pt") as file:
+        of_latent = json.loads(file.metadata()["generator"])
+    report = json.loads((folder / "report.json").read_text())
+    record = load_generator(conditional, class_index=1).record
+    assert of_latent == report["generator"] == report["use_with"] == record.to_dict()
     told = mistake("invert", photo, *search, "--class", "2")
     digest = load_generator(conditional, class_index=2).sha256[:12]
     assert f"({digest} class 2); got one of {digest} class 1" in told

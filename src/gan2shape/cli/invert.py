@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -208,7 +209,8 @@ class _One:
             seconds = time.perf_counter() - began
             # How typical a latent is, is the untouched generator's to say: the tuned one was made to like it.
             likeness = likeness_of(self.loaded, photo, found.latent)
-            write_tensors(folder / LATENT_FILE, {"latent": found.latent.cpu()}, {"generator": final.sha256})
+            made_by = {"generator": json.dumps(final.record.to_dict(), sort_keys=True)}
+            write_tensors(folder / LATENT_FILE, {"latent": found.latent.cpu()}, made_by)
             write_image(folder / PHOTO_FILE, photo)
             write_image(folder / PICTURE_FILE, list(pictures.values())[-1])
             _write_sheet(folder / SHEET_FILE, self.file.name, photo, pictures)
@@ -262,8 +264,8 @@ class _One:
             "seed": self.verb.runtime.seed,
             "search": dataclasses.asdict(self.verb.config()),
             "frame": None if self.frame is None else dataclasses.asdict(self.frame),
-            "generator": {"name": self.loaded.name, "sha256": self.loaded.sha256},
-            "use_with": {"name": final.name, "sha256": final.sha256},
+            "generator": self.loaded.record.to_dict(),
+            "use_with": final.record.to_dict(),
         }
         write_json(file, {**report, **settings})
 
