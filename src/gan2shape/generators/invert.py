@@ -153,7 +153,8 @@ def invert(
     patient = replace(pace, patience=config.patience)
     search = descend(search.narrowed(1), judge, patient, (first, config.shared_steps), rng=rng, tell=tell)
     if config.rows_steps:
-        rows = search.best[:, None].expand(-1, getattr(loaded.generator, "num_ws", 1), -1).contiguous()
+        count = loaded.generator.num_ws  # type: ignore[attr-defined]
+        rows = search.best[:, None].expand(-1, count, -1).contiguous()
         pull = _Pull(judge, rows, config.row_weight / spread**2)
         patient = replace(patient, steps=config.rows_steps)
         search = descend(

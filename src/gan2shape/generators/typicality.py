@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gan2shape.generators.invert import InvertConfig, feature_distances, invert, signed_psnr
+from gan2shape.generators.invert import InvertConfig, feature_distances, invert, map_distances, signed_psnr
 from gan2shape.generators.load import LoadedGenerator
 
 EXPLAINED = 0.99
@@ -201,7 +201,12 @@ def likeness_of(loaded: LoadedGenerator, image: Tensor, latent: Tensor, scale: S
 
 @torch.no_grad()
 def unrelated_distance(loaded: LoadedGenerator, *, count: int = _PICTURES, seed: int = _SEED) -> float:
-    """Median feature distance between pairs of `count` untruncated pictures of a generator that has features."""
+    """Median feature distance between pairs of `count` untruncated pictures.
+
+    Raises:
+        InputError: the generator has no prior to draw from.
+        ValueError: it has no features.
+    """
     if loaded.features is None:
         raise ValueError(f"the generator {loaded.name} has no features to compare pictures in")
     rng = torch.Generator(loaded.w_mean.device).manual_seed(seed)
@@ -211,7 +216,5 @@ def unrelated_distance(loaded: LoadedGenerator, *, count: int = _PICTURES, seed:
         for latent in latents
     ]
     pairs = torch.combinations(torch.arange(count), 2).tolist()
-    distances = [
-        sum(float((a - b).abs().mean()) for a, b in zip(features[i], features[j], strict=True)) for i, j in pairs
-    ]
-    return float(torch.tensor(distances).median())
+    distances = [map_distances(features[i], features[j]) for i, j in pairs]
+    return float(torch.cat(distances).median())

@@ -28,7 +28,6 @@ NETWORKS: Mapping[str, str] = {
     "netEnc": "encoder",
 }
 """The original's names of the networks, and ours."""
-LIST_SUFFIX = ".txt"
 _NAME = re.compile(r"(net[A-Za-z]+)/(?:module\.)?network\.(\d+)\.(.+)")
 _BLOCK = {"conv1": "reduce", "conv2": "refine", "conv_sc": "shortcut"}
 _MOST_LIST_BYTES = 16 << 20
