@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -228,3 +228,5 @@ def test_generated_pictures_are_those_of_the_seeds_latents() -> None:
     torch.testing.assert_close(batches[0][7:8], loaded.generator.synthesize(w[7:8]), atol=1e-4, rtol=1e-4)
     other = next(generated_pictures(loaded, 2, seed=4))
     assert (other - batches[0][:2]).abs().max() > 0.1
+    with pytest.raises(InputError, match="no prior"):
+        next(generated_pictures(replace(loaded, draw_latents=None), 2, seed=4))

@@ -85,11 +85,8 @@ class Coverage:
         see_own_code(self.generator)
         loaded = load_generator(self.generator, device=device, class_index=self.class_index, latent_dim=self.latent_dim)
         true = self._true(probe, device)
-        try:
-            pictures = generated_pictures(loaded, self.count, seed=self.seed, truncation=self.truncation)
-            generated = see(probe, self._shown("generated pictures", pictures, 1))
-        except ValueError as error:
-            raise InputError(f"{self.generator}: {error}") from None
+        pictures = generated_pictures(loaded, self.count, seed=self.seed, truncation=self.truncation)
+        generated = see(probe, self._shown("generated pictures", pictures, 1))
         coverage = compare(generated, true)
         show(coverage)
         if self.json is not None:

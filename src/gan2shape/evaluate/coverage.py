@@ -123,7 +123,7 @@ def generated_pictures(loaded: LoadedGenerator, count: int, *, seed: int, trunca
     """Batches of ``count`` pictures (B, 3, R, R) of random latents, drawn on the CPU: the same on every device.
 
     Raises:
-        ValueError: the generator has no prior to draw from.
+        InputError: the generator has no prior to draw from.
     """
     rng = torch.Generator().manual_seed(seed)
     for start in range(0, count, _AT_ONCE):
