@@ -46,8 +46,8 @@ def test_nothing_found_and_failures_are_one_line(monkeypatch: pytest.MonkeyPatch
     install(monkeypatch, offline)
     with pytest.raises(UserError, match=r"could not cut the object out \(no route to host\)"):
         cutout.cutout_mask(image)
-    install(monkeypatch, lambda picture, **_: Image.fromarray(np.full((4, 4), 255, np.uint8)))
-    with pytest.raises(InputError, match="finds no object"):
+    install(monkeypatch, lambda picture, **_: Image.fromarray(np.full((4, 6), 255, np.uint8)))
+    with pytest.raises(UserError, match=r"could not cut the object out \(a mask of 6 x 4 px for 8 x 8 px\)"):
         cutout.cutout_mask(image)
 
 

@@ -24,7 +24,7 @@ def cutout_mask(image: Tensor) -> Tensor:
     Its network is downloaded by rembg when it is used for the first time.
 
     Raises:
-        UserError: rembg is not installed, or cannot run its network.
+        UserError: rembg is not installed, cannot run its network, or makes a mask of another size.
         InputError: it finds no object.
     """
     picture = Image.fromarray(to_uint8(image))
@@ -42,6 +42,9 @@ def cutout_mask(image: Tensor) -> Tensor:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(f"rembg could not cut the object out ({reason}); give --mask auto, none or a file") from None
     levels = np.asarray(found.convert("L"), dtype=np.float32) / 255
-    if levels.shape != tuple(image.shape[2:]) or not (levels >= 0.5).any():
+    if levels.shape != tuple(image.shape[2:]):
+        sizes = " for ".join(f"{width} x {height} px" for height, width in (levels.shape, image.shape[2:]))
+        raise UserError(f"rembg could not cut the object out (a mask of {sizes}); give --mask auto, none or a file")
+    if not (levels >= 0.5).any():
         raise InputError("rembg finds no object in this picture; give --mask auto, none or a file")
     return torch.from_numpy(levels)[None, None].to(image)
