@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from gan2shape.cli import main
 from gan2shape.io.checkpoints import read_tensors
@@ -184,6 +185,23 @@ def test_everything_that_a_configuration_names_and_is_not_there_is_told(
     flags = ["--latents", release / "other_data", "--generator", "other"]
     said = planned(capsys, picture, "--config", file, *flags)["notes"]
     assert sorted(said) == sorted(note for note in notes if "names a Gaussian" in note or "networks" in note)
+
+
+def test_a_crop_in_pixels_goes_with_pictures_of_one_size(
+    release: Path, picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], mistake: Mistake
+) -> None:
+    file, large = release / "configs" / "synface.yml", tmp_path / "large.png"
+    with Image.open(picture) as opened:
+        opened.resize((64, 48)).save(large)
+    assert planned(capsys, large, "--config", file)["config"]["crop"] == 12 / 48
+    assert (
+        planned(capsys, picture, release / "data" / "synface" / "0200.png", "--config", file)["config"]["crop"] == 0.75
+    )
+    said = mistake("reconstruct", picture, large, "--config", file)
+    assert f"crop: 12 px are unlike parts of {picture} and of {large}, whose sizes differ" in said
+    assert planned(capsys, picture, large, "--config", file, "--config.crop", "0.5")["config"]["crop"] == 0.5
+    file.write_text(file.read_text().replace("crop: 12\n", ""))
+    assert planned(capsys, picture, large, "--config", file)["config"]["crop"] == 1
 
 
 def test_mistakes_are_told_in_one_line(release: Path, picture: Path, tmp_path: Path, mistake: Mistake) -> None:

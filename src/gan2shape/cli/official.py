@@ -94,7 +94,7 @@ def resolved(verb: Reconstruct) -> Resolved:
     flags = verb.original
     config = verb.config
     if flags.official_config is not None and verb.pictures:
-        config = _cropped(config, flags.official_config, verb.pictures[0])
+        config = _cropped(config, flags.official_config, verb.pictures)
     if flags.view_mvn is not None or flags.light_mvn is not None:
         from gan2shape.reconstruct.official import with_gaussians
 
@@ -205,14 +205,27 @@ def _with_listed(verb: Reconstruct, listed: dict[Path, Path | None]) -> tuple[Re
     return dataclasses.replace(verb, pictures=tuple(pictures)), latents
 
 
-def _cropped(config: ReconstructConfig, file: Path, picture: Path) -> ReconstructConfig:
-    """The settings with the crop for pictures as large as this one, unless another was asked for."""
+def _cropped(config: ReconstructConfig, file: Path, pictures: Sequence[Path]) -> ReconstructConfig:
+    """The settings with the crop for pictures as large as these, unless another was asked for.
+
+    Raises:
+        UserError: pictures of which the crop would be unlike parts: the settings are the same for all.
+    """
     from gan2shape.io.images import upright_size
 
     official = _read(file)
-    if config.crop != official.config.crop:
+    if config.crop != official.config.crop or official.crop_px is None:
         return config
-    return dataclasses.replace(config, crop=official.cropped(min(upright_size(picture))).crop)
+    crops: dict[float, Path] = {}
+    for picture in pictures:
+        crops.setdefault(official.cropped(min(upright_size(picture))).crop, picture)
+    if len(crops) > 1:
+        one, other = list(crops.values())[:2]
+        raise UserError(
+            f"{file}: crop: {official.crop_px} px are unlike parts of {one} and of {other}, whose sizes differ; "
+            "reconstruct them by separate commands, or say which part with --config.crop"
+        )
+    return dataclasses.replace(config, crop=next(iter(crops)))
 
 
 def _read(file: Path) -> OfficialConfig:
