@@ -127,6 +127,10 @@ def test_only_the_maps_that_are_looked_at_are_read(
     monkeypatch.setattr(ArrayFile, "read", lambda file, name: (read.append(name), whole(file, name))[1])
     pictures = PackedPictures(tmp_path / "some.npz", size=SIZE)
     batches = [pictures(start, 2) for start in range(3)]
+    assert "image" in batches[0]
+    assert "albedo" in set(batches[0])
+    assert "view_deg" not in batches[0]
+    assert {"image", "depth"} <= set(batches[0])
     assert read == []
     for batch in batches:
         assert batch["image"].shape == (2, 3, SIZE, SIZE)

@@ -144,6 +144,9 @@ class _Lazy(Mapping[str, Tensor]):
             self._kept[name] = self._made[name]()
         return self._kept[name]
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._made  # That of `Mapping` makes the map.
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._made)
 
