@@ -9,8 +9,12 @@ every picture is reconstructed once from each mode's latent (and generator), and
 picture of the w latent in place of the photo ("own picture"): its inversion is exact, so the difference to "w" is what
 inversion costs. All are scored against the truth of the photo.
 
+The search is not quite that of `gan2shape invert`, which also starts from an encoder's proposal and ends early where
+nothing is gained: here all starts are random latents or their mean, and every step of the search is taken.
+
 Every finished picture is kept in benchmarks/results/inversion.json at once: a run that was stopped goes on, and a run
-with other settings begins anew. Seconds are those of one thread, and processor seconds stand beside them.
+with other settings (truth, generator, preset, steps, seed) begins anew. Seconds are those of one thread, and processor
+seconds stand beside them.
 """
 
 from __future__ import annotations
@@ -43,6 +47,7 @@ from gan2shape.generators import (
 from gan2shape.generators.load import load_networks
 from gan2shape.generators.tuning import TuningConfig, tune
 from gan2shape.generators.typicality import likeness_of
+from gan2shape.io.checkpoints import sha256
 from gan2shape.priors.masks import auto_mask
 from gan2shape.reconstruct.presets import PRESETS
 from gan2shape.reconstruct.reconstructor import Reconstructor
@@ -153,6 +158,20 @@ class Kept:
         write_result("inversion", {"machine": machine(), "settings": self.settings, **tables})
 
 
+def settings_of(options: argparse.Namespace, loaded: LoadedGenerator) -> dict[str, Any]:
+    """What numbers depend on: a run goes on only with the same."""
+    return {
+        "truth": sha256(options.truth),
+        "generator": loaded.sha256,
+        "features": None if loaded.features is None else loaded.features_from or "discriminator",
+        "preset": PRESETS["default"].to_dict(),
+        "steps": options.steps,
+        "rows_steps": ROWS_STEPS,
+        "tuning": dataclasses.asdict(TuningConfig()),
+        "seed": options.seed,
+    }
+
+
 def main() -> None:
     """Invert all pictures by all modes, and with --shape reconstruct from each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -167,14 +186,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     loaded = load_generator(options.generator, offset_layers=PRESETS["default"].projection.offset_layers)
-    settings = {
-        "generator": loaded.sha256,
-        "steps": options.steps,
-        "rows_steps": ROWS_STEPS,
-        "tuning": dataclasses.asdict(TuningConfig()),
-        "seed": options.seed,
-    }
-    kept = Kept(settings)
+    kept = Kept(settings_of(options, loaded))
     chosen = [mode for mode in MODES if mode in options.modes.split(",")]
     first, _, last = options.pictures.partition("-")
     truth = read_truth(options.truth) if options.shape else None
