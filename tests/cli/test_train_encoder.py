@@ -18,6 +18,7 @@ from gan2shape.generators import load_generator
 from gan2shape.io.images import write_image
 from gan2shape.networks.latents import LATENT_ENCODER, load_latent_encoder
 from gan2shape.networks.trained import NetworkSizes, save_networks
+from gan2shape.train.latents import LatentEncoderTask
 from tests.cli.conftest import LATENT_DIM
 from tests.cli.test_class import conditional
 
@@ -143,6 +144,20 @@ def test_an_encoder_is_of_one_class(
 def test_mistakes(changed: list[str], said: str, checkpoint: Path, tmp_path: Path, mistake: Mistake) -> None:
     assert said in mistake("train", "encoder", "--generator", checkpoint, "-o", tmp_path / "run", *FEW, *changed)
     assert not (tmp_path / "run").exists()
+
+
+def test_advice_after_an_end_that_was_not_planned(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = ["train", "encoder", "--generator", str(checkpoint), "-o", str(tmp_path), *FEW]
+    for error, advice in ((MemoryError(), "smaller --batch-size or --width"), (KeyboardInterrupt(), "--resume")):
+
+        def ends(task: LatentEncoderTask, index: int, error: BaseException = error) -> None:
+            raise error
+
+        monkeypatch.setattr(LatentEncoderTask, "step", ends)
+        assert main(named) != 0
+        assert advice in capsys.readouterr().err
 
 
 def test_the_steps_of_a_falling_rate_are_fixed(checkpoint: Path, tmp_path: Path, mistake: Mistake) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import FlagCreatePairsOff, arg
 
@@ -24,9 +24,6 @@ WEIGHT_DECAY = 5e-4
 @dataclass(frozen=True)
 class BaselineFlags(TrainingFlags, AdamFlags):
     """Flags of both baselines."""
-
-    resumable: ClassVar[bool] = True
-    memory_advice: ClassVar[str] = "close other programs, or start anew with a smaller --batch-size or --width"
 
     width: Annotated[float, arg(metavar="FACTOR")] = 1.0
     """Factor on the widths of all networks; 1 is the paper's, 0.5 fits a CPU."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from tyro.conf import arg
 
 from gan2shape.cli.runtime import Runtime
-from gan2shape.cli.training import AdamFlags
+from gan2shape.cli.training import AdamFlags, check_side
 from gan2shape.errors import UserError
 
 
@@ -22,8 +22,6 @@ class Encoder(Runtime, AdamFlags):
     For example:
       $ gan2shape train encoder --generator ffhq.pt -o encoder --steps 5000 --bfloat16
     """
-
-    resumable: ClassVar[bool] = True
 
     learning_rate: Annotated[float, arg(metavar="RATE")] = 1e-3
     """Adam's learning rate at the first iteration."""
@@ -47,8 +45,7 @@ class Encoder(Runtime, AdamFlags):
         settings = self.settings(self.seed)
         if self.features is not None:
             raise UserError("--features: an encoder learns from pictures and their latents alone; leave it out")
-        if not (16 <= self.size <= 1024 and self.size & (self.size - 1) == 0):
-            raise UserError(f"--size must be a power of two from 16 to 1024; got {self.size}")
+        check_side(self.size)
         with process_group(self.torch_device()) as device:
             self.check_share()
             self.train(LatentEncoderTask(self.load(), settings, image_size=self.size, device=device))

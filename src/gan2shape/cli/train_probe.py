@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import arg
 
@@ -28,8 +28,6 @@ class Probe(TrainingFlags, AdamFlags):
       $ gan2shape train probe --data heads.npz -o probe --minutes 10
       $ gan2shape train probe --data heads.npz -o probe --held-out others.npz --resume
     """
-
-    resumable: ClassVar[bool] = True
 
     learning_rate: Annotated[float, arg(metavar="RATE")] = 2e-3
     """Adam's learning rate at the first iteration."""

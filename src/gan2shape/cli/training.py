@@ -6,7 +6,7 @@ import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from tyro.conf import FlagCreatePairsOff, arg
 
@@ -93,6 +93,9 @@ class RunFlags:
 class AdamFlags(RunFlags):
     """Flags of the trainings with one Adam."""
 
+    resumable: ClassVar[bool] = True
+    memory_advice: ClassVar[str] = "close other programs, or start anew with a smaller --batch-size or --width"
+
     batch_size: Annotated[int, arg(metavar="COUNT")] = 64
     """Pictures in an iteration."""
     width: Annotated[float, arg(metavar="FACTOR")] = 1.0
@@ -169,8 +172,7 @@ class TrainingFlags(Compute, RunFlags):
         check_seed(self.seed, "--seed")
         if not 1 <= self.views <= _MOST:
             raise UserError(f"--views must be from 1 to {_MOST}; got {self.views}")
-        if not (16 <= self.size <= 1024 and self.size & (self.size - 1) == 0):
-            raise UserError(f"--size must be a power of two from 16 to 1024; got {self.size}")
+        check_side(self.size)
 
     def open(self, device: torch.device) -> Pictures:
         """The stream of pictures.
@@ -181,6 +183,16 @@ class TrainingFlags(Compute, RunFlags):
         from gan2shape.data import open_pictures
 
         return open_pictures(self.data, size=self.size, seed=self.seed, device=device, views=self.views)
+
+
+def check_side(size: int) -> None:
+    """Refuse a ``--size`` that the networks cannot have.
+
+    Raises:
+        UserError: no power of two from 16 to 1024.
+    """
+    if not (16 <= size <= 1024 and size & (size - 1) == 0):
+        raise UserError(f"--size must be a power of two from 16 to 1024; got {size}")
 
 
 class _Bar:
