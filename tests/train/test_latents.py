@@ -12,6 +12,7 @@ from torch import Tensor
 from gan2shape.generators import LoadedGenerator
 from gan2shape.generators.offsets import DirectOffset
 from gan2shape.networks.latents import load_latent_encoder
+from gan2shape.networks.trained import read_about
 from gan2shape.train.latents import GeneratedPictures, LatentEncoderTask, sample_changed
 from gan2shape.train.run import Schedule, run_training
 from gan2shape.train.settings import WEIGHTS_FILE, TrainSettings
@@ -78,8 +79,10 @@ def test_it_finds_the_places_of_spots(tmp_path: Path) -> None:
     torch.testing.assert_close(run.network.mean, CENTRE, rtol=0, atol=0.03)
     assert run.network.spread.item() == pytest.approx(0.3, rel=0.03)
     for index in range(250):
-        run.step(index)
+        assert set(run.step(index)) == {"error"}
     error = run.snapshot(tmp_path, 250)["error"]
+    about = read_about(tmp_path / WEIGHTS_FILE)
+    assert (about["steps"], about["validation"], about["batch_size"]) == (250, {"error": error}, 16)
     assert error < 0.15  # 1 would be the mean for all.
     encoder, generator = load_latent_encoder(tmp_path / WEIGHTS_FILE)
     assert generator == "0" * 64

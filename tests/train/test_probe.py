@@ -118,7 +118,7 @@ def test_it_reads_unseen_spheres_and_says_how_well(tmp_path: Path) -> None:
     with torch.no_grad():
         yaw = probe.read(batch["image"])[1][:, 1]
     assert (yaw - batch["view"][:, 1]).square().mean().sqrt().item() == pytest.approx(scores["yaw"], rel=0.05)
-    assert read_about(tmp_path / WEIGHTS_FILE)["held_out"] == scores
+    assert read_about(tmp_path / WEIGHTS_FILE)["validation"] == scores
     assert run.networks.training
 
 

@@ -1,4 +1,4 @@
-"""What the trainings of baselines share."""
+"""What the trainings with one Adam share."""
 
 from __future__ import annotations
 
@@ -6,7 +6,22 @@ import pytest
 import torch
 from torch import nn
 
-from gan2shape.train.settings import TrainSettings, batch_of, descend, low_precision, seeded
+from gan2shape.networks.trained import NetworkSizes
+from gan2shape.train.run import iteration_rng
+from gan2shape.train.settings import AdamTask, TrainSettings, batch_of, descend, low_precision, seeded
+
+
+class Stream:
+    """Black pictures; keeps which were asked for."""
+
+    size, description = 4, "numbers"
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def __call__(self, start: int, count: int) -> dict[str, torch.Tensor]:
+        self.asked.extend(range(start, start + count))
+        return {"image": torch.zeros(count, 3, 4, 4)}
 
 
 def test_the_rate_falls_exponentially_and_then_stays() -> None:
@@ -18,18 +33,10 @@ def test_the_rate_falls_exponentially_and_then_stays() -> None:
 
 
 def test_iterations_take_successive_pictures() -> None:
-    asked = []
-
-    class Stream:
-        size, description = 4, "numbers"
-
-        def __call__(self, start: int, count: int) -> dict[str, torch.Tensor]:
-            asked.extend(range(start, start + count))
-            return {"image": torch.zeros(count, 3, 4, 4)}
-
+    pictures = Stream()
     for index in range(3):
-        assert len(batch_of(Stream(), index, 5)["image"]) == 5
-    assert asked == list(range(15))
+        assert len(batch_of(pictures, index, 5)["image"]) == 5
+    assert pictures.asked == list(range(15))
 
 
 def test_an_update_is_adams_with_the_rate_of_the_iteration() -> None:
@@ -38,6 +45,22 @@ def test_an_update_is_adams_with_the_rate_of_the_iteration() -> None:
     optimizer = torch.optim.Adam(modules.parameters(), lr=1.0)
     descend(optimizer, 3 * modules["a"].weight.sum(), rate=0.25)
     assert modules["a"].weight.item() == pytest.approx(1.75)  # Adam's first step has the length of the rate.
+
+
+def test_every_process_draws_other_numbers_and_one_alone_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Task(AdamTask):
+        def new_networks(self) -> nn.ModuleDict:
+            return nn.ModuleDict({"a": nn.Linear(2, 2)})
+
+    device = torch.device("cpu")
+    task = Task(Stream(), TrainSettings(seed=3), NetworkSizes(4, 1, 1), device=device)
+    draws = []
+    for place in ((0, 1), (0, 2), (1, 2)):
+        monkeypatch.setattr("gan2shape.train.settings.world", lambda place=place: place)
+        draws.append(torch.rand(4, generator=task.rng(5, "mirror")))
+        assert torch.equal(draws[-1], torch.rand(4, generator=task.rng(5, "mirror")))
+    assert torch.equal(draws[0], torch.rand(4, generator=iteration_rng(3, 5, device, "mirror")))
+    assert not torch.equal(draws[1], draws[2])
 
 
 def test_initial_weights_depend_on_the_seed_alone() -> None:

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from gan2shape.generators import LoadedGenerator
 from gan2shape.networks.latents import LATENT_ENCODER, LatentEncoder
-from gan2shape.networks.trained import NetworkSizes, save_networks
+from gan2shape.networks.trained import NetworkSizes
 from gan2shape.train.gallery import write_gallery
 from gan2shape.train.run import iteration_rng
-from gan2shape.train.settings import WEIGHTS_FILE, AdamTask, TrainSettings, low_precision
+from gan2shape.train.settings import AdamTask, TrainSettings, low_precision
 
 BASE_WIDTH = 32
 """Channels after the first convolution, at width 1."""
@@ -114,13 +114,14 @@ class LatentEncoderTask(AdamTask):
         return cast(LatentEncoder, self.networks["encoder"])
 
     def step(self, index: int) -> dict[str, float]:
-        """Iteration ``index``: one batch of changed pictures, one update."""
+        """Iteration ``index``: one batch of changed pictures, one update; ``error`` is that of `snapshot`, on these."""
         batch = self.batch(index)
-        rng = iteration_rng(self.settings.seed, index, self.device, "change")
-        image = sample_changed(self.network.shrunk(batch["image"].to(self.device)), rng=rng)
+        image = self.network.shrunk(batch["image"].to(self.device))
+        image = sample_changed(image, rng=self.rng(index, "change"))
         with low_precision(self.device, self.settings.bfloat16):
             guess = self.network.network(image)
-        return self.update({"total": self._error(guess.float(), batch["latent"].to(self.device))}, index)
+        error = self._error(guess.float(), batch["latent"].to(self.device))
+        return {"error": self.update({"total": error}, index)["total"]}
 
     def _error(self, guess: Tensor, latents: Tensor) -> Tensor:
         """Mean squared error of guesses (B, latent_dim) as a share of the latents' variance: 1 knows nothing."""
@@ -145,8 +146,7 @@ class LatentEncoderTask(AdamTask):
         shown = synthesize(guesses[:_SHOWN].to(latents)).clamp(-1, 1)
         write_gallery(folder / f"{index:07d}.png", [self.network.shrunk(part) for part in (images[:_SHOWN], shown)])
         scores = {"error": float(error)}
-        about = {"steps": index, **self.config, "held_out": scores}
-        save_networks(folder / WEIGHTS_FILE, self.kind, self.network, self.sizes, about)
+        self.save(self.network, folder, index, scores)
         return scores
 
 

@@ -16,10 +16,9 @@ from torch.nn import functional as F
 
 from gan2shape.errors import InputError
 from gan2shape.networks.probe import COLOUR_SIDE, NUMBERS, PROBE, SHAPE_SIDE, Probe
-from gan2shape.networks.trained import NetworkSizes, save_networks
+from gan2shape.networks.trained import NetworkSizes
 from gan2shape.train.pictures import Pictures
-from gan2shape.train.run import iteration_rng
-from gan2shape.train.settings import WEIGHTS_FILE, AdamTask, TrainSettings, low_precision
+from gan2shape.train.settings import AdamTask, TrainSettings, low_precision
 
 BASE_WIDTH, FEATURES = 24, 64
 """Channels after the first convolution, and features, at width 1: 0.5 MB of weights in half precision."""
@@ -95,8 +94,7 @@ class ProbeTask(AdamTask):
     def step(self, index: int) -> dict[str, float]:
         """Iteration ``index``: one batch, one update."""
         batch = self.batch(index)
-        rng = iteration_rng(self.settings.seed, index, self.device, "soften")
-        image = sample_soft(batch["image"].to(self.device), rng=rng)
+        image = sample_soft(batch["image"].to(self.device), rng=self.rng(index, "soften"))
         terms = self.losses(image, targets(batch).to(self.device))
         return self.update(terms, index)
 
@@ -118,8 +116,7 @@ class ProbeTask(AdamTask):
             OutputError: the folder cannot be written.
         """
         scores = {} if self.held_out is None else self._errors(self.held_out)
-        about = {"steps": index, **self.config, "held_out": scores}
-        save_networks(folder / WEIGHTS_FILE, self.kind, self.network, self.sizes, about)
+        self.save(self.network, folder, index, scores)
         return scores
 
     @torch.no_grad()

@@ -16,6 +16,7 @@ from gan2shape.distributed import average_gradients, world
 from gan2shape.networks.trained import NetworkSizes, save_networks
 from gan2shape.train.gallery import write_gallery
 from gan2shape.train.pictures import Pictures
+from gan2shape.train.run import iteration_rng
 
 SHOWN = 6
 """Pictures on the sheet of a snapshot."""
@@ -30,22 +31,23 @@ Validate = Callable[[Predict], dict[str, float]]
 class Baseline(Protocol):
     """What a snapshot needs to know of a baseline's training."""
 
-    kind: str
-    sizes: NetworkSizes
-    config: dict[str, Any]
     validate: Validate | None
 
     def predict(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """A `Predict`."""
         ...
 
+    def save(self, network: nn.Module, folder: Path, index: int, scores: Mapping[str, float]) -> None:
+        """As `AdamTask.save`."""
+        ...
+
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """Settings of the training of a baseline; the defaults are Unsup3D's."""
+    """Settings of a training with one Adam; the defaults are those of the baseline Unsup3D."""
 
     width_multiplier: float = 1.0
-    """Factor on all widths; 1 is the paper's, 0.5 fits a CPU."""
+    """Factor on all widths; 1 is the paper's for baselines, and 0.5 fits a CPU."""
     batch_size: int = 64
     """Pictures in an iteration, of all processes together."""
     learning_rate: float = 1e-4
@@ -57,9 +59,9 @@ class TrainSettings:
     weight_decay: float = 5e-4
     """Of Adam: coupled L2."""
     bfloat16: bool = False
-    """Whether the networks that make maps compute in bfloat16 (all but their last layer)."""
+    """Whether the large networks compute in bfloat16: baselines' that make maps, the whole probe and encoder."""
     seed: int = 0
-    """Of the initial weights."""
+    """Of the initial weights, and of the random changes to pictures."""
 
     def rate(self, index: int) -> float:
         """The learning rate of iteration ``index``."""
@@ -132,10 +134,25 @@ class AdamTask:
         """This process's pictures of iteration ``index``."""
         return batch_of(self.pictures, index, self.settings.batch_size)
 
+    def rng(self, index: int, name: str) -> torch.Generator:
+        """The random generator of iteration ``index`` for ``name``; every process has another one."""
+        rank, count = world()
+        own = name if count == 1 else f"{name}, process {rank}"
+        return iteration_rng(self.settings.seed, index, self.device, own)
+
     def update(self, terms: Mapping[str, Tensor], index: int) -> dict[str, float]:
         """One update down the gradient of ``terms["total"]``; returns all terms as numbers."""
         descend(self.optimizer, terms["total"], self.settings.rate(index))
         return {name: float(value.detach()) for name, value in terms.items()}
+
+    def save(self, network: nn.Module, folder: Path, index: int, scores: Mapping[str, float]) -> None:
+        """Write the weights of ``network`` as they are after ``index`` iterations, with all settings and its scores.
+
+        Raises:
+            OutputError: the folder cannot be written.
+        """
+        about = {"steps": index, **self.config, "validation": dict(scores)}
+        save_networks(folder / WEIGHTS_FILE, self.kind, network, self.sizes, about)
 
     def modules(self) -> dict[str, nn.Module]:
         """All networks."""
@@ -170,6 +187,5 @@ def write_snapshot(
     """
     write_gallery(folder / f"{index:07d}.png", columns)
     scores = {} if task.validate is None else task.validate(task.predict)
-    about = {"steps": index, **task.config, "validation": scores}
-    save_networks(folder / WEIGHTS_FILE, task.kind, networks, task.sizes, about)
+    task.save(networks, folder, index, scores)
     return scores

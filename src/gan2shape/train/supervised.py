@@ -18,7 +18,6 @@ from gan2shape.networks.trained import SEEN_DEPTHS, SUPERVISED, DepthNetwork, Ne
 from gan2shape.render import Camera, DepthRange, normals_from_depth
 from gan2shape.train.gallery import depth_picture, normal_picture, turned_picture
 from gan2shape.train.pictures import Pictures
-from gan2shape.train.run import iteration_rng
 from gan2shape.train.settings import SHOWN, AdamTask, TrainSettings, Validate, low_precision, write_snapshot
 
 DEPTH_SCALE = 100.0
@@ -68,8 +67,7 @@ class SupervisedTask(AdamTask):
         """Iteration ``index``: one batch, half of it mirrored, one update."""
         batch = self.batch(index)
         image, depth, mask = (batch[name].to(self.device) for name in ("image", "depth", "mask"))
-        rng = iteration_rng(self.settings.seed, index, self.device, "mirror")
-        flip = torch.rand(len(image), 1, 1, 1, generator=rng, device=self.device) < 0.5
+        flip = torch.rand(len(image), 1, 1, 1, generator=self.rng(index, "mirror"), device=self.device) < 0.5
         image, depth, mask = (torch.where(flip, value.flip(-1), value) for value in (image, depth, mask))
         terms = self.losses(image, depth, mask)
         return self.update(terms, index)
