@@ -28,6 +28,7 @@ from gan2shape.cli.train_baselines import Supervised, Unsup3d
 from gan2shape.cli.train_encoder import Encoder
 from gan2shape.cli.train_probe import Probe
 from gan2shape.cli.train_stylegan2 import Stylegan2
+from gan2shape.cli.train_turned import Turned
 from gan2shape.errors import UserError
 
 VERBS = {
@@ -48,7 +49,14 @@ GROUPS: dict[str, tuple[str, dict[str, Any]]] = {
     "data": ("Render and pack pictures with their truth", {"synface": Synface, "pack": Pack}),
     "train": (
         "Train networks on many pictures",
-        {"stylegan2": Stylegan2, "unsup3d": Unsup3d, "supervised": Supervised, "encoder": Encoder, "probe": Probe},
+        {
+            "stylegan2": Stylegan2,
+            "unsup3d": Unsup3d,
+            "supervised": Supervised,
+            "encoder": Encoder,
+            "turned": Turned,
+            "probe": Probe,
+        },
     ),
 }
 """Verbs of two words: the first, what it is about, and the second words."""

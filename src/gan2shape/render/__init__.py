@@ -19,6 +19,7 @@ from gan2shape.render.shading import Lighting as Lighting
 from gan2shape.render.shading import diffuse_shading as diffuse_shading
 from gan2shape.render.shading import shade as shade
 from gan2shape.render.shading import shading as shading
+from gan2shape.render.shading import unshade as unshade
 from gan2shape.render.surface import depth_to_vertices as depth_to_vertices
 from gan2shape.render.surface import grid_faces as grid_faces
 from gan2shape.render.surface import normals_from_depth as normals_from_depth

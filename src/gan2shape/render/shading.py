@@ -10,6 +10,8 @@ from torch import Tensor
 
 from gan2shape.render.pose import one_of
 
+_DARKEST = 0.05
+
 
 @dataclass(frozen=True, eq=False)
 class Lighting:
@@ -85,6 +87,16 @@ def shade(albedo: Tensor, normals: Tensor, lighting: Lighting) -> Tensor:
     """
     _check_three_channels("albedo", albedo)
     return (albedo / 2 + 0.5) * shading(normals, lighting) * 2 - 1
+
+
+def unshade(image: Tensor, normals: Tensor, lighting: Lighting) -> Tensor:
+    """The albedo (B, 3, H, W), signed in [-1, 1], that `shade` turns into a signed picture (B, 3, H, W).
+
+    Where the picture is brighter than white paper would be under this light, the albedo is white. Unlit surfaces
+    (shading below 0.05) count as lit that much.
+    """
+    _check_three_channels("image", image)
+    return ((image / 2 + 0.5) / shading(normals, lighting).clamp(min=_DARKEST)).clamp(0, 1) * 2 - 1
 
 
 def _check_three_channels(name: str, values: Tensor) -> None:

@@ -82,12 +82,13 @@ def low_precision(device: torch.device, wanted: bool) -> contextlib.AbstractCont
 
 
 def descend(optimizer: torch.optim.Optimizer, loss: Tensor, rate: float) -> None:
-    """One update down the gradient of ``loss``, averaged over all processes."""
+    """One update down the gradient of ``loss``, averaged over all processes; a group of parameters may have a
+    ``share`` of the rate."""
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     for group in optimizer.param_groups:
         average_gradients(group["params"])
-        group["lr"] = rate
+        group["lr"] = rate * group.get("share", 1.0)
     optimizer.step()
 
 
@@ -117,7 +118,7 @@ class AdamTask:
         self.pictures, self.settings, self.sizes, self.device = pictures, settings, sizes, device
         self.networks = seeded(self.new_networks, settings.seed, device)
         self.optimizer = torch.optim.Adam(
-            self.networks.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+            self.parameter_groups(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
         self.config: dict[str, Any] = {
             **asdict(settings),
@@ -129,6 +130,10 @@ class AdamTask:
     def new_networks(self) -> nn.ModuleDict:
         """The networks before the first iteration, with torch's present random state; called once."""
         raise NotImplementedError
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """All parameters, as Adam takes them; ``share`` is a group's part of the learning rate."""
+        return [{"params": list(self.networks.parameters())}]
 
     def batch(self, index: int) -> Mapping[str, Tensor]:
         """This process's pictures of iteration ``index``."""
