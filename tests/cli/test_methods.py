@@ -102,6 +102,12 @@ def test_a_plan_names_method_and_weights(picture: Path, capsys: pytest.CaptureFi
     )
 
 
+def test_fast_is_a_method(picture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["reconstruct", str(picture), "--fast", "--dry-run"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert (plan["method"], plan["weights"]) == ("turned", "bundled")
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
@@ -112,6 +118,8 @@ def test_a_plan_names_method_and_weights(picture: Path, capsys: pytest.CaptureFi
         (["--method", "unsup3d", "--weights", "w", "--generator", "g.pt"], "--generator: of the method gan2shape"),
         (["--method", "unsup3d", "--weights", "w", "--config.prior-steps", "3"], "--preset and --config"),
         (["--method", "magic"], "magic"),
+        (["--fast", "--method", "unsup3d", "--weights", "w"], "--fast is --method turned"),
+        (["--fast", "--sample", "3"], "--sample: of the method gan2shape"),
         (["--method", "unsup3d", "--weights", "w"], "cannot read the checkpoint w"),
     ],
 )

@@ -23,14 +23,20 @@ from gan2shape.networks.trained import (
     save_networks,
     unsup3d_networks,
 )
+from gan2shape.networks.turned import TURNED, TurnedNetworks, load_turned
 from gan2shape.priors.masks import no_mask
-from gan2shape.reconstruct.feedforward import DEPTH_ALONE, METHODS, load_method, reconstruct_feed_forward
+from gan2shape.reconstruct.feedforward import AS_IT_STANDS, DEPTH_ALONE, METHODS, load_method, reconstruct_feed_forward
 from gan2shape.reconstruct.pipeline import Job, gan_projection
 from gan2shape.render import Camera, render
 from gan2shape.result import ReconstructionResult
 
 SIZES = NetworkSizes(16, 4, 4, 8)
-BUILD: dict[str, Callable[[NetworkSizes], torch.nn.Module]] = {UNSUP3D: unsup3d_networks, SUPERVISED: DepthNetwork}
+BUILD: dict[str, Callable[[NetworkSizes], torch.nn.Module]] = {
+    TURNED: TurnedNetworks,
+    UNSUP3D: unsup3d_networks,
+    SUPERVISED: DepthNetwork,
+}
+WARNINGS = {TURNED: (AS_IT_STANDS,), UNSUP3D: (), SUPERVISED: (DEPTH_ALONE,)}
 
 
 @pytest.fixture
@@ -73,6 +79,19 @@ def test_supervised_shows_the_picture_on_its_depth(weights: dict[str, Path], ima
     assert torch.allclose(seen.depth[:, :, 1:-1, 1:-1], scene.depth[:, :, 1:-1, 1:-1], atol=1e-4)
 
 
+def test_turned_shows_the_picture_by_an_albedo_under_its_light(weights: dict[str, Path], image: Tensor) -> None:
+    method = load_method(TURNED, weights[TURNED])
+    assert method.camera == Camera(16, pivot_depth=1.02)
+    dim = image * 0.2 - 0.6  # Dark enough for an albedo below white everywhere.
+    scene = method.predict(dim)
+    with torch.no_grad():
+        assert torch.equal(scene.depth, load_turned(weights[TURNED]).depth(dim))
+    assert torch.equal(scene.pose.rotation[0], torch.eye(3))
+    assert not torch.allclose(scene.albedo, dim, atol=0.05)
+    seen = render(scene, method.camera)
+    assert torch.allclose(seen.image[:, :, 1:-1, 1:-1], dim[:, :, 1:-1, 1:-1], atol=2e-3)
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_a_result_folder_is_whole_and_is_read_back(
     name: str, weights: dict[str, Path], image: Tensor, tmp_path: Path
@@ -83,8 +102,9 @@ def test_a_result_folder_is_whole_and_is_read_back(
     assert torch.equal(read.scene.depth, made.scene.depth)
     assert (read.method, read.latent, read.networks, read.seed) == (name, None, {}, 4)
     assert read.generator == method.weights
-    assert read.warnings == ((DEPTH_ALONE,) if name == SUPERVISED else ())
-    seen = render(made.scene, Camera(16))
+    assert read.warnings == WARNINGS[name]
+    assert read.camera == method.camera
+    seen = render(made.scene, method.camera)
     depth = torch.where(seen.mask > 0, seen.depth, torch.nan)[0, 0].numpy()
     np.testing.assert_array_equal(np.load(folder / "depth.npy"), depth)
     names = {file.name for file in folder.iterdir()}

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from gan2shape.cli.runtime import say
 from gan2shape.errors import UserError
 from gan2shape.reconstruct.presets import PRESETS
 
-GAN2SHAPE = "gan2shape"
+GAN2SHAPE: Final = "gan2shape"
 """The method of this package's name; all others are trained networks."""
+TURNED: Final = "turned"
+"""The one whose weights are bundled."""
 
 if TYPE_CHECKING:
     from gan2shape.cli.reconstruct import Reconstruct
@@ -27,9 +30,9 @@ def check_method(verb: Reconstruct) -> None:
     """
     if verb.method == GAN2SHAPE:
         if verb.weights is not None:
-            raise UserError("--weights goes with --method unsup3d or supervised; gan2shape has a --generator")
+            raise UserError("--weights goes with --method turned, unsup3d or supervised; gan2shape has a --generator")
         return
-    if verb.weights is None:
+    if verb.weights is None and verb.method != TURNED:
         raise UserError(f"--method {verb.method} needs --weights FILE, as gan2shape train {verb.method} writes them")
     foreign = {
         "--sample": verb.sample,
@@ -46,13 +49,26 @@ def check_method(verb: Reconstruct) -> None:
             raise UserError(f"{flag}: of the method gan2shape; --method {verb.method} has no use for it")
 
 
+def with_method(verb: Reconstruct) -> Reconstruct:
+    """The verb with ``--fast`` as the method that it is short for.
+
+    Raises:
+        UserError: another method is named too.
+    """
+    if not verb.fast:
+        return verb
+    if verb.method not in (GAN2SHAPE, TURNED):
+        raise UserError(f"--fast is --method turned; got --method {verb.method} too")
+    return dataclasses.replace(verb, method=TURNED, fast=False)
+
+
 def plan_of(verb: Reconstruct, folders: list[Path]) -> dict[str, Any]:
     """What ``--dry-run`` prints of a method with weights."""
     return {
         "inputs": dict(zip(map(str, verb.pictures), map(str, folders), strict=True)),
         "mask": verb.mask,
         "method": verb.method,
-        "weights": str(verb.weights),
+        "weights": str(verb.weights or "bundled"),
         "device": verb.runtime.device,
         "threads": verb.runtime.threads,
     }
@@ -66,11 +82,12 @@ def run_method(verb: Reconstruct, folders: list[Path]) -> None:
     """
     from gan2shape.cli.progress import tracked
     from gan2shape.cli.runtime import check_seed
+    from gan2shape.networks.turned import bundled_turned
     from gan2shape.reconstruct.feedforward import load_method, reconstruct_feed_forward
     from gan2shape.reconstruct.pipeline import SHEET_FILE
 
     check_seed(verb.runtime.seed, "--seed")
-    method = load_method(verb.method, verb.weights or Path(), verb.runtime.torch_device())
+    method = load_method(verb.method, verb.weights or bundled_turned(), verb.runtime.torch_device())
     for _ in _jobs(verb, method, folders):
         pass  # Every input is read once before the first result, so that a mistake in the last one shows at once.
     for job in tracked(_jobs(verb, method, folders), verb.method, total=len(folders)):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 
 from gan2shape.cli.framing import FramingFlags
-from gan2shape.cli.methods import GAN2SHAPE, check_method, plan_of, run_method
+from gan2shape.cli.methods import GAN2SHAPE, check_method, plan_of, run_method, with_method
 from gan2shape.cli.official import OfficialFlags, config_named_in, resolved
 from gan2shape.cli.runtime import Runtime, check_seed, say
 from gan2shape.cli.settings import check_settings
@@ -39,6 +39,7 @@ class Reconstruct:
 
     For example:
       $ gan2shape reconstruct face.png -o results
+      $ gan2shape reconstruct face.png --fast
       $ gan2shape reconstruct a.jpg b.jpg --mask none --seed 1
       $ gan2shape reconstruct --sample 3 --config.optimizer.batch-size 4
       $ gan2shape reconstruct face.png --method unsup3d --weights unsup3d.safetensors
@@ -60,10 +61,12 @@ class Reconstruct:
     """Folder that gets one result folder for each picture."""
     sample: Annotated[tuple[int, ...], arg(metavar="SEED [SEED ...]", help_behavior_hint="(default: none)")] = ()
     """Seeds of pictures that the generator makes itself, reconstructed into sample_SEED."""
-    method: Literal["gan2shape", "unsup3d", "supervised"] = "gan2shape"
-    """The method; unsup3d and supervised are one pass of networks that gan2shape train made."""
+    fast: FlagCreatePairsOff[bool] = False
+    """One pass of bundled networks instead of the method, in seconds; short for --method turned."""
+    method: Literal["gan2shape", "turned", "unsup3d", "supervised"] = "gan2shape"
+    """The method; turned, unsup3d and supervised are one pass of networks that gan2shape train made."""
     weights: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(optional)")] = None
-    """With --method unsup3d or supervised: its trained weights."""
+    """With --method turned, unsup3d or supervised: its trained weights; those of turned are bundled, for heads."""
     preset: Annotated[str, arg(metavar="NAME")] = "default"
     """Settings to start from; gan2shape info lists all."""
     pretrained: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(optional)")] = None
@@ -101,7 +104,7 @@ class Reconstruct:
         Raises:
             UserError: nothing to do, or any mistake in a picture, mask, latent, checkpoint or folder.
         """
-        found = resolved(self)
+        found = resolved(with_method(self))
         found.verb._run(found.latents, found.notes)
 
     def _run(self, latents: Mapping[Path, Path], notes: Sequence[str]) -> None:

@@ -24,14 +24,18 @@ from gan2shape.networks.trained import (
     load_unsup3d,
     read_about,
 )
+from gan2shape.networks.turned import TURNED, load_turned
 from gan2shape.reconstruct.pipeline import PROGRESS_FILE, SHEET_FILE, TARGET_FILE, Job
 from gan2shape.render import Camera, Lighting, Pose, Scene
 from gan2shape.result import GeneratorRecord, ReconstructionResult
 
-METHODS = (UNSUP3D, SUPERVISED)
+METHODS = (TURNED, UNSUP3D, SUPERVISED)
 DEPTH_ALONE = (
     "supervised predicts the depth of the view alone: the albedo is the picture itself under an even light, and the "
     "pose is that of the picture"
+)
+AS_IT_STANDS = (
+    "turned reconstructs the object as it stands in the picture: the pose is none, and the GAN shows no other views"
 )
 _LOG_FILE = "log.txt"
 
@@ -42,7 +46,7 @@ class TrainedMethod:
 
     Attributes:
         name: one of `METHODS`.
-        size: side of the pictures in px.
+        camera: what the scenes are seen with; its size is that of the pictures.
         predict: signed pictures (1, 3, S, S) to scenes of batch 1.
         weights: the file's name and SHA-256.
         about: how the weights were trained, plain JSON values.
@@ -50,15 +54,20 @@ class TrainedMethod:
     """
 
     name: str
-    size: int
+    camera: Camera
     predict: Callable[[Tensor], Scene]
     weights: GeneratorRecord
     about: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
+    @property
+    def size(self) -> int:
+        """Side of the pictures in px."""
+        return self.camera.image_size
+
 
 def load_method(name: str, file: Path, device: torch.device | str = "cpu") -> TrainedMethod:
-    """Unsup3D, or the supervised depth network, with the weights that ``gan2shape train`` wrote.
+    """One of `METHODS`, with the weights that ``gan2shape train`` wrote.
 
     Raises:
         CheckpointError: damaged, of another method, or with weights that do not fit.
@@ -68,10 +77,13 @@ def load_method(name: str, file: Path, device: torch.device | str = "cpu") -> Tr
     warnings: tuple[str, ...] = ()
     if name == UNSUP3D:
         factors = load_unsup3d(file).to(device)
-        size, predict = factors.image_size, factors.__call__
+        camera, predict = Camera(factors.image_size), factors.__call__
     elif name == SUPERVISED:
         network = load_depth_network(file).to(device)
-        size, predict, warnings = network.image_size, partial(depth_scene, network), (DEPTH_ALONE,)
+        camera, predict, warnings = Camera(network.image_size), partial(depth_scene, network), (DEPTH_ALONE,)
+    elif name == TURNED:
+        turned = load_turned(file).to(device)
+        camera, predict, warnings = turned.camera, turned.__call__, (AS_IT_STANDS,)
     else:
         raise ValueError(f"the method must be one of {', '.join(METHODS)}; got {name!r}")
     record = GeneratorRecord(file.name, sha256(file))
@@ -80,7 +92,7 @@ def load_method(name: str, file: Path, device: torch.device | str = "cpu") -> Tr
         with torch.no_grad():
             return predict(image.to(device))
 
-    return TrainedMethod(name, size, on_device, record, read_about(file), warnings)
+    return TrainedMethod(name, camera, on_device, record, read_about(file), warnings)
 
 
 def depth_scene(network: DepthNetwork, image: Tensor) -> Scene:
@@ -120,15 +132,16 @@ def reconstruct_feed_forward(
         began = time.perf_counter()
         scene = method.predict(job.picture)
         seconds = time.perf_counter() - began
+        geometry = {"working_size_px": method.size, "pivot_depth": method.camera.pivot_depth}
         result = ReconstructionResult(
             scene=scene.detach(),
-            camera=Camera(method.size),
+            camera=method.camera,
             mask=mask.to(scene.depth),
             image=job.picture.to(scene.depth),
             latent=None,
             networks={},
             generator=method.weights,
-            config={"name": method.name, "stages": [], "geometry": {"working_size_px": method.size}},
+            config={"name": method.name, "stages": [], "geometry": geometry},
             seed=seed,
             warnings=method.warnings,
             method=method.name,
