@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from gan2shape.render import Lighting, diffuse_shading, shade, shading
+from gan2shape.render import Lighting, diffuse_shading, shade, shading, unshade
 from tests.render.shapes import light
 
 
@@ -53,6 +53,49 @@ def test_gradients_of_shade(rng: torch.Generator) -> None:
     assert torch.autograd.gradcheck(lambda albedo, normals, *parts: shade(albedo, normals, Lighting(*parts)), inputs)
 
 
+def lit_normals(rng: torch.Generator) -> tuple[torch.Tensor, Lighting]:
+    """Two maps of random normals that face the camera, and a light for each that leaves nothing dark."""
+    normals = torch.randn(2, 3, 4, 5, generator=rng, dtype=torch.float64)
+    normals[:, 2] = normals[:, 2].abs() + 0.3
+    lights = Lighting.cat([light(0.2, 0.7, (0.6, -0.2, 1)), light(0.06, 0.9, (-0.9, 0.4, 1))])
+    return normals / normals.norm(dim=1, keepdim=True), lights
+
+
+def test_unshade_undoes_shade(rng: torch.Generator) -> None:
+    normals, lights = lit_normals(rng)
+    albedo = torch.rand(2, 3, 4, 5, generator=rng, dtype=torch.float64) * 2 - 1
+    picture = shade(albedo, normals, lights)
+    torch.testing.assert_close(unshade(picture, normals, lights), albedo, rtol=0, atol=1e-12)
+    dim = picture[:, :, :1, :1].expand_as(picture)  # Not of these normals; dark enough not to be cut.
+    dim = (dim / 2 + 0.5) * 0.05 * 2 - 1
+    torch.testing.assert_close(shade(unshade(dim, normals, lights), normals, lights), dim, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("ambient", "grey", "albedo"),
+    [
+        (0.25, 0.125, 0.5),
+        (0.25, 0.3, 1.0),  # Brighter than white paper.
+        (0.25, -0.1, 0.0),
+        (0.01, 0.02, 0.4),  # Counts as lit by 0.05.
+        (0.0, 0.02, 0.4),
+        (0.0, 0.0, 0.0),
+    ],
+)
+def test_unshade_by_hand(ambient: float, grey: float, albedo: float) -> None:
+    """The light comes from behind, so there is the ambient one alone."""
+    picture = torch.full((1, 3, 2, 2), 2 * grey - 1, dtype=torch.float64)
+    found = unshade(picture, facing(), light(ambient, 0.9, (0.2, 0, -1)))
+    torch.testing.assert_close(found, torch.full_like(picture, 2 * albedo - 1))
+
+
+def test_gradients_of_unshade(rng: torch.Generator) -> None:
+    normals, lights = lit_normals(rng)
+    picture = torch.rand(2, 3, 4, 5, generator=rng, dtype=torch.float64) * 0.04 - 0.99  # Nothing is cut.
+    inputs = [part.clone().requires_grad_() for part in (picture, normals, lights.ambient, lights.diffuse)]
+    assert torch.autograd.gradcheck(lambda i, n, a, d: unshade(i, n, Lighting(a, d, lights.direction)), inputs)
+
+
 def test_lights_can_be_taken_apart() -> None:
     lights = Lighting(torch.tensor([[0.1], [0.2]]), torch.tensor([[0.3], [0.4]]), torch.eye(3)[:2])
     assert lights.batch == len(lights) == 2
@@ -66,5 +109,7 @@ def test_wrong_shapes_are_refused() -> None:
         Lighting(torch.zeros(1), torch.zeros(1), torch.zeros(1, 3))
     with pytest.raises(ValueError, match="albedo"):
         shade(torch.zeros(1, 1, 2, 2), facing(), light(0, 1, (0, 0, 1)))
+    with pytest.raises(ValueError, match="image"):
+        unshade(torch.zeros(1, 1, 2, 2), facing(), light(0, 1, (0, 0, 1)))
     with pytest.raises(ValueError, match="normals"):
         diffuse_shading(torch.zeros(3, 2, 2), light(0, 1, (0, 0, 1)))
