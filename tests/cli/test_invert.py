@@ -13,7 +13,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from gan2shape.cli import main
-from gan2shape.generators import load_generator, save_generator
+from gan2shape.generators import load_generator, save_generator, typicality
+from gan2shape.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator
 from gan2shape.io.images import read_image
 from tests.cli.conftest import LATENT_DIM, RESOLUTION, leftovers
 from tests.generators.test_stylegan3 import reader
@@ -73,6 +74,33 @@ def test_a_photo_becomes_a_latent_with_numbers(
     assert f"w         {report['fit']['w']['psnr_db']:.1f} dB PSNR" in said
     assert "warning: the generator reproduces this picture poorly" in said
     assert report["likeness"]["poor"] is True
+
+
+def test_equal_pictures_have_a_finite_ratio_in_the_report(photo: Path, flags: list[str], tmp_path: Path) -> None:
+    """A generator whose every picture is grey makes its own pictures again without any error."""
+    torch.manual_seed(0)
+    widths = {4: 8, 8: 8, 16: 8}
+    config = StyleGAN2Config(RESOLUTION, channels=widths, z_dim=LATENT_DIM, w_dim=LATENT_DIM, mapping_layers=2)
+    state = StyleGAN2Generator(config).state_dict()
+    grey = {name: value * 0 if name.startswith("to_rgb") else value for name, value in state.items()}
+    generator = StyleGAN2Generator(config)
+    generator.load_state_dict(grey)
+    save_generator(tmp_path / "grey.safetensors", generator)
+    assert (
+        main(["invert", str(photo), *flags, "--generator", str(tmp_path / "grey.safetensors"), "--reference", "2"]) == 0
+    )
+    report = json.loads((tmp_path / "out" / "photo" / "report.json").read_text(encoding="utf-8"))
+    assert report["own_pictures"]["psnr"] == 100
+
+
+def test_the_scale_is_drawn_once_for_all_pictures(
+    photo: Path, flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn, scale_of = [], typicality.scale_of
+    monkeypatch.setattr(typicality, "scale_of", lambda loaded: drawn.append(loaded) or scale_of(loaded))
+    (tmp_path / "other.png").write_bytes(photo.read_bytes())
+    assert main(["invert", str(photo), str(tmp_path / "other.png"), *flags]) == 0
+    assert len(drawn) == 1
 
 
 def test_the_same_seed_finds_the_same_latent(photo: Path, flags: list[str], tmp_path: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 
 import pytest
 import torch
 
 from gan2shape.generators import InvertConfig, LoadedGenerator, invert, load_generator
+from gan2shape.generators.invert import signed_psnr
 from tests.generators import common_layout as slow
 
 QUICK = InvertConfig(samples=32, restarts=3, survey_steps=20, narrow_steps=20, final_steps=120)
@@ -37,6 +39,14 @@ def test_bundled_generator_recovers_its_own_picture() -> None:
     assert result.psnr == pytest.approx(float(10 * torch.log10(4 / error)), abs=1e-3)
     assert torch.equal(result.image, loaded.generator.synthesize(result.latent).clamp(-1, 1))
     assert result.latent.shape == (1, loaded.generator.latent_dim)
+
+
+def test_equal_pictures_have_a_finite_ratio() -> None:
+    picture = torch.rand(1, 3, 4, 4, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    assert signed_psnr(picture, picture) == 100
+    assert signed_psnr(picture, picture + 2e-6) == 100  # 120 dB.
+    assert signed_psnr(torch.zeros(1, 3, 4, 4), torch.full((1, 3, 4, 4), 0.2)) == pytest.approx(20, abs=1e-4)
+    assert math.isnan(signed_psnr(picture, picture * float("nan")))
 
 
 def test_result_beats_every_scored_sample_and_the_mean(small: LoadedGenerator) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gan2shape.cli.progress import ProgressBars
     from gan2shape.generators import InvertConfig, LoadedGenerator, StyleGAN2Generator
     from gan2shape.generators.discriminator import StyleGAN2Discriminator
-    from gan2shape.generators.typicality import Likeness, OwnInversions
+    from gan2shape.generators.typicality import Likeness, OwnInversions, Scale
     from gan2shape.io.framing import Frame
     from gan2shape.networks.latents import LatentEncoder
 
@@ -80,7 +80,7 @@ class Invert:
             UserError: nothing to do, or any mistake in a picture, number, checkpoint or folder.
         """
         self._check()
-        from gan2shape.generators.typicality import invert_own
+        from gan2shape.generators.typicality import invert_own, scale_of
         from gan2shape.io.images import read_image
         from gan2shape.networks.latents import encoder_of
 
@@ -100,8 +100,9 @@ class Invert:
         if self.reference:
             say(f"inverting {self.reference} pictures of the generator's own")
             own = invert_own(loaded, self.reference, config=self.config(), propose=encoder)
+        scale = scale_of(loaded)
         for picture, frame in zip(self.pictures, frames, strict=True):
-            _One(self, loaded, encoder, picture, frame, own).run()
+            _One(self, loaded, encoder, picture, frame, own, scale).run()
 
     def trainable(self, class_index: int | None) -> tuple[StyleGAN2Generator, StyleGAN2Discriminator | None]:
         """The networks with weights that can be tuned, in float32, on the CPU.
@@ -169,6 +170,7 @@ class _One:
     file: Path
     frame: Frame | None
     own: OwnInversions | None
+    scale: Scale
 
     def run(self) -> None:
         """Invert it, write its folder, and tell what came out."""
@@ -208,7 +210,7 @@ class _One:
                     (folder / GENERATOR_FILE).unlink(missing_ok=True)  # Of an earlier command.
             seconds = time.perf_counter() - began
             # How typical a latent is, is the untouched generator's to say: the tuned one was made to like it.
-            likeness = likeness_of(self.loaded, photo, found.latent)
+            likeness = likeness_of(self.loaded, photo, found.latent, self.scale)
             made_by = {"generator": json.dumps(final.record.to_dict(), sort_keys=True)}
             write_tensors(folder / LATENT_FILE, {"latent": found.latent.cpu()}, made_by)
             write_image(folder / PHOTO_FILE, photo)

@@ -8,6 +8,7 @@ a particular GAN. Then, by choice, every layer gets a latent of its own ("w+", A
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -19,6 +20,8 @@ from gan2shape.generators.descent import Pace, Search, descend
 from gan2shape.generators.load import LoadedGenerator
 from gan2shape.generators.protocol import FeatureExtractor
 
+MOST_DB = 100.0
+"""PSNR of equal pictures, and the most that any pair scores: reports and means need finite numbers."""
 _CHUNK = 32
 
 
@@ -234,6 +237,6 @@ def feature_distances(features: FeatureExtractor, pictures: Tensor, image: Tenso
 
 
 def signed_psnr(picture: Tensor, image: Tensor) -> float:
-    """Peak signal-to-noise ratio in dB of signed pictures, whose range is 2."""
-    error = (picture - image).square().mean().clamp_min(torch.finfo(picture.dtype).tiny)
-    return float(10.0 * torch.log10(4.0 / error))
+    """Peak signal-to-noise ratio in dB of signed pictures, whose range is 2; at most `MOST_DB`."""
+    error = float((picture - image).square().mean()) / 4
+    return -10.0 * math.log10(max(error, 10 ** (-MOST_DB / 10)))
