@@ -1,0 +1,122 @@
+"""A generator of heads that turn by one of its latents, rendered, so that everything about its pictures is known."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gan2shape.errors import InputError
+from gan2shape.generators import LoadedGenerator
+from gan2shape.generators.offsets import DirectOffset
+from gan2shape.networks.turned import camera_of
+from gan2shape.render import Camera, Lighting, Pose, normals_from_depth, reproject, shade
+
+YAW_DEG = 20.0
+"""Yaw for one unit of the first latent."""
+_SIDE = 0.3
+"""Sideways slope of the light for one unit of the second latent."""
+LATENTS = 5
+_NEAR, _FAR = 0.92, 1.02
+
+
+def head(camera: Camera) -> tuple[Tensor, Tensor]:
+    """Depth and mask (1, 1, S, S) of half an ellipsoid before a plane."""
+    y, x = places(camera.image_size)
+    height = (1 - (x / 0.62).square() - (y / 0.75).square()).clamp(min=0)
+    return (_FAR - (_FAR - _NEAR) * height.sqrt())[None, None], (height > 0).float()[None, None]
+
+
+def places(size: int) -> tuple[Tensor, Tensor]:
+    """Rows and columns (S, S) from -1 to 1."""
+    line = torch.linspace(-1, 1, size)
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    return y, x
+
+
+def texture(looks: Tensor, size: int) -> Tensor:
+    """Signed albedo (B, 3, S, S) with a nose and two eyes, alike on both sides, of numbers (B, 3) near 0."""
+    y, x = places(size)
+
+    def spot(column: float, row: float, width: float) -> Tensor:
+        return torch.exp(-((x - column).square() + (y - row).square()) / (2 * width**2))
+
+    plain = 0.1 - 0.5 * (spot(-0.25, -0.25, 0.1) + spot(0.25, -0.25, 0.1)) + 0.6 * spot(0, 0.15, 0.12)
+    patterns = torch.stack([0.1 * torch.ones_like(x), 0.15 * torch.cos(6 * x), 0.15 * torch.sin(4 * y)])
+    channels = torch.stack([looks, looks.roll(1, 1), looks.roll(2, 1)], 1)  # (B, 3 channels, 3 patterns)
+    return plain + torch.einsum("bcp,pyx->bcyx", channels, patterns)
+
+
+def picture(albedo: Tensor, yaw_deg: Tensor, side: Tensor, camera: Camera) -> Tensor:
+    """Heads (B, 3, S, S) under these yaws and light slopes (B,), lit in the object's frame, before black."""
+    depth, mask = (values.expand(len(albedo), -1, -1, -1) for values in head(camera))
+    direction = F.normalize(torch.stack([side, torch.zeros_like(side), torch.ones_like(side)], 1), dim=1)
+    half = torch.full((len(albedo), 1), 0.5)
+    lit = shade(albedo, normals_from_depth(depth, camera), Lighting(half, half, direction)).clamp(-1, 1)
+    angles = F.pad(torch.deg2rad(yaw_deg)[:, None], (1, 1))
+    seen = reproject(torch.cat([lit, mask], 1), depth, Pose.from_euler(angles), camera)
+    return torch.where(seen.image[:, 3:] * seen.mask > 0.5, seen.image[:, :3], -1.0)
+
+
+class Heads:
+    """Latents (B, 5): yaw, light, three of the texture."""
+
+    latent_dim = LATENTS
+
+    def __init__(self, size: int = 16) -> None:
+        self.resolution, self.camera = size, camera_of(size)
+
+    def synthesize(self, w: Tensor) -> Tensor:
+        """Pictures (B, 3, S, S)."""
+        return picture(texture(w[:, 2:], self.resolution), YAW_DEG * w[:, 0], _SIDE * w[:, 1], self.camera)
+
+
+class LinearEncoder(nn.Module):
+    """The least-squares inverse of `Heads`, looking at pictures of their size; has what a `LatentEncoder` has."""
+
+    def __init__(self, heads: Heads, samples: int = 600) -> None:
+        super().__init__()
+        self.image_size = heads.resolution
+        latents = torch.randn(samples, LATENTS, generator=torch.Generator().manual_seed(1))
+        features = self._features(heads.synthesize(latents))
+        ridge = 0.3 * torch.eye(features.shape[1])
+        self.weight = torch.linalg.solve(features.T @ features + ridge, features.T @ latents)
+
+    def _features(self, image: Tensor) -> Tensor:
+        return F.pad(F.avg_pool2d(image, self.image_size // 8).flatten(1), (0, 1), value=1.0)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Signed pictures (B, 3, S, S) → latents (B, 5)."""
+        return self._features(self.shrunk(image)) @ self.weight
+
+    def shrunk(self, image: Tensor) -> Tensor:
+        """Pictures at the encoder's size."""
+        return image
+
+
+def heads_gan(size: int = 16) -> LoadedGenerator:
+    """`Heads` with everything that a training asks of a GAN."""
+    return LoadedGenerator(
+        generator=Heads(size),
+        offset=DirectOffset(LATENTS),
+        features=None,
+        w_mean=torch.zeros(LATENTS),
+        name="heads",
+        sha256="0" * 64,
+        draw_latents=lambda count, rng: torch.randn(count, LATENTS, generator=rng),
+    )
+
+
+def masker(image: Tensor) -> Tensor:
+    """What is not black."""
+    mask = (image.mean(1, keepdim=True) > -0.95).float()
+    if not bool(mask.any()):
+        raise InputError("nothing there")
+    return mask
+
+
+def yaw_pose(yaw_deg: float) -> Pose:
+    """A turn to the side of batch one."""
+    return Pose.from_euler(torch.tensor([[0.0, math.radians(yaw_deg), 0.0]]))
