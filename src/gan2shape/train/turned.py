@@ -109,10 +109,11 @@ class TurnedViews:
             image = self.encoder.shrunk(self.loaded.generator.synthesize(latent).clamp(-1, 1)).to(rng.device)
             try:
                 mask = masker(image).to(image)
+                crude = prior.depth(mask)
             except InputError:
                 continue
             latents.append(latent)
-            found.append((image, mask, prior.depth(mask)))
+            found.append((image, mask, crude))
             if len(found) == self.count:
                 images, masks, depths = (torch.cat(parts) for parts in zip(*found, strict=True))
                 return torch.cat(latents), {"image": images, "mask": masks, "ellipsoid": depths}

@@ -1,0 +1,383 @@
+"""Training from turned views: its pictures, its terms on rendered views of known yaw, exact resume, its weights."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gan2shape.errors import InputError
+from gan2shape.networks.trained import read_about
+from gan2shape.networks.turned import load_turned
+from gan2shape.priors.ellipsoid import EllipsoidPrior
+from gan2shape.render import Lighting, Pose, normals_from_depth, reproject, shade
+from gan2shape.train.run import Schedule, run_training
+from gan2shape.train.settings import WEIGHTS_FILE, TrainSettings
+from gan2shape.train.turned import TurnedTask, TurnedViews, drawn_lights, equally_bright, in_object_frame
+from tests.train.turnable import YAW_DEG, Heads, LinearEncoder, head, heads_gan, masker, texture, yaw_pose
+
+SMALL = TrainSettings(width_multiplier=1 / 32, batch_size=4, learning_rate=2e-3, weight_decay=0.0)
+KEYS = {"image", "mask", "ellipsoid", "turn", "view", "view_turn"}
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def encoder() -> LinearEncoder:
+    return LinearEncoder(Heads())
+
+
+def views_of(encoder: LinearEncoder, **changed: object) -> TurnedViews:
+    flags = {"masker": masker, "prior": EllipsoidPrior(), "camera": Heads().camera, "count": 12, "views": 3, "seed": 5}
+    return TurnedViews(heads_gan(), encoder, **{**flags, **changed})
+
+
+@pytest.fixture(scope="module")
+def views(encoder: LinearEncoder) -> TurnedViews:
+    return views_of(encoder)
+
+
+def task(pictures: TurnedViews, settings: TrainSettings = SMALL, **changed: object) -> TurnedTask:
+    return TurnedTask(pictures, settings, device=CPU, **{"settle": 2, **changed})
+
+
+def test_keys_shapes_and_ranges(views: TurnedViews) -> None:
+    batch = views(0, 12)
+    shapes = {name: tuple(values.shape) for name, values in batch.items()}
+    assert shapes == {
+        "image": (12, 3, 16, 16),
+        "mask": (12, 1, 16, 16),
+        "ellipsoid": (12, 1, 16, 16),
+        "turn": (12,),
+        "view": (12, 3, 3, 16, 16),
+        "view_turn": (12, 3),
+    }
+    assert max(batch[name].abs().max() for name in ("image", "view")) <= 1
+    for image, mask, crude in zip(batch["image"], batch["mask"], batch["ellipsoid"], strict=True):
+        assert torch.equal(masker(image[None])[0], mask)
+        assert torch.equal(EllipsoidPrior().depth(mask[None])[0], crude)
+    assert (views.size, views.count) == (16, 12)
+    assert views.description == "12 pictures of heads with 3 turned views each, seed 5"
+
+
+def test_every_epoch_is_another_order_of_the_same_pictures(encoder: LinearEncoder, views: TurnedViews) -> None:
+    again, other = views_of(encoder), views_of(encoder, seed=6)
+    for name in KEYS:
+        assert torch.equal(again(5, 20)[name], views(5, 20)[name])
+    epochs = [views(12 * k, 12)["turn"].tolist() for k in range(3)]
+    assert len(set(epochs[0])) == 12
+    assert sorted(epochs[0]) == sorted(epochs[1]) == sorted(epochs[2])
+    assert epochs[0] != epochs[1] != epochs[2]
+    assert views(7, 10)["turn"].tolist() == epochs[0][7:] + epochs[1][:5]  # Across two epochs.
+    assert not set(other(0, 12)["turn"].tolist()) & set(epochs[0])
+
+
+def test_views_show_the_same_heads_under_the_turns_that_are_told(encoder: LinearEncoder) -> None:
+    """The encoder's guess of yaw and looks is nearly right for these pictures; the turns say that yaw."""
+    stream = views_of(encoder, count=150, views=2)
+    batch = stream(0, 150)
+    view, turn = batch["view"].flatten(0, 1), batch["view_turn"].flatten()
+    guess, own = encoder(view), encoder(batch["image"]).repeat_interleave(2, dim=0)
+    for told, yaw in ((turn, guess[:, 0]), (batch["turn"], encoder(batch["image"])[:, 0])):
+        assert np.corrcoef(told, yaw)[0, 1] > 0.97
+        assert float(told @ yaw / (yaw @ yaw)) == pytest.approx(1, abs=0.2)
+    assert abs(np.corrcoef(turn, batch["turn"].repeat_interleave(2))[0, 1]) < 0.2  # Drawn anew.
+    assert float(turn.std()) == pytest.approx(1, abs=0.2)
+    for k in (2, 3, 4):  # Looks.
+        assert np.corrcoef(guess[:, k], own[:, k])[0, 1] > 0.95
+
+
+def test_pictures_without_an_object_are_left_out(encoder: LinearEncoder) -> None:
+    seen: list[int] = []
+
+    def third(image: Tensor) -> Tensor:
+        seen.append(len(seen))
+        if len(seen) % 3 == 1:
+            raise InputError("nothing there")
+        if len(seen) % 3 == 2:  # One pixel: no crude shape stands on it.
+            return F.pad(image.new_ones(1, 1, 1, 1), (3, 12, 3, 12))
+        return masker(image)
+
+    assert len(views_of(encoder, masker=third, count=4)(0, 4)["image"]) == 4
+    assert len(seen) == 12
+
+    def none(image: Tensor) -> Tensor:
+        raise InputError("nothing there")
+
+    with pytest.raises(InputError, match=r"in the pictures of heads; the masker found 0 in 16 pictures"):
+        views_of(encoder, masker=none, count=4)
+
+
+class Known(nn.Module):
+    """Networks that say what is planted: a depth, even light for every picture."""
+
+    def __init__(self, inner: nn.Module, depth: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.camera, self.depth, self.light_net = inner.camera, depth, _Even()
+
+
+class _Even(nn.Module):
+    def forward(self, image: Tensor) -> Tensor:
+        """Light units (B, 4) of half ambient, half frontal light."""
+        return image.new_zeros(len(image), 4)
+
+
+def knowing(pictures: TurnedViews, depth: Callable[[Tensor], Tensor]) -> TurnedTask:
+    """A training whose networks are right, and whose residual pose is none."""
+    run = task(pictures)
+    run.networks["turned"] = Known(run.network, depth)
+    for parameter in run.networks["residual"].parameters():
+        nn.init.zeros_(parameter)
+    return run
+
+
+def rendered(yaw_deg: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """A head frontal and turned, both under light from the camera, with the depth and mask of the first."""
+    camera = Heads().camera
+    albedo = texture(torch.tensor([[0.5, -0.5, 0.2]]), 16) - 0.2
+    albedo = albedo + 0.3 * torch.linspace(-1, 1, 16)  # Not alike on both sides.
+    depth, mask = head(camera)
+    seen = []
+    for yaw in (0.0, math.radians(yaw_deg)):
+        # The light (0, 0, 1) of the camera, in the frame of an object that is turned by that yaw.
+        direction = torch.tensor([[-math.sin(yaw), 0.0, math.cos(yaw)]])
+        half = torch.tensor([[0.5]])
+        lit = shade(albedo, normals_from_depth(depth, camera), Lighting(half, half, direction))
+        seen.append(reproject(lit.clamp(-1, 1), depth, yaw_pose(math.degrees(yaw)), camera).image)
+    return seen[0], seen[1], depth, mask
+
+
+def as_batch(image: Tensor, view: Tensor, mask: Tensor, yaw_deg: float) -> dict[str, Tensor]:
+    turn = torch.tensor([[0.3 + yaw_deg / YAW_DEG]])
+    return {"image": image, "view": view[:, None], "mask": mask, "turn": torch.tensor([0.3]), "view_turn": turn}
+
+
+@pytest.mark.parametrize("yaw_deg", [-22.0, 15.0])
+def test_the_right_depth_and_yaw_explain_a_view(views: TurnedViews, yaw_deg: float) -> None:
+    image, view, depth, mask = rendered(yaw_deg)
+
+    @torch.no_grad()
+    def error(shape: Tensor, told_deg: float) -> float:
+        run = knowing(views, lambda image: shape)
+        return float(run.losses(as_batch(image, view, mask, told_deg), 0)["views"])
+
+    right = error(depth, yaw_deg)
+    assert right < 0.04
+    assert error(depth, -yaw_deg) > 4 * right
+    assert error(depth, 0.0) > 2 * right
+    assert error(depth, yaw_deg / 2) > 1.3 * right
+    assert error(torch.full_like(depth, 1.02), yaw_deg) > 2 * right
+    assert error(2.0 - depth, yaw_deg) > 3 * right  # Hollow.
+
+
+def test_mirrored_batches_have_opposite_turns(views: TurnedViews) -> None:
+    image, view, depth, mask = rendered(18.0)
+    tilted = depth + 0.01 * torch.linspace(-1, 1, 16)  # So that the depth is not its own mirror image.
+    run = knowing(views, lambda picture: tilted if torch.equal(picture, image) else tilted.flip(-1))
+    batch = as_batch(image, view, mask, 18.0)
+    run.pictures = lambda start, count: batch
+    run.settle = 0
+    taken: list[dict[str, Tensor]] = []
+
+    def losses(batch: dict[str, Tensor], index: int) -> dict[str, Tensor]:
+        taken.append({name: values.clone() for name, values in batch.items()})
+        return TurnedTask.losses(run, batch, index)
+
+    run.losses = losses
+    run.update = lambda terms, index: {name: value.item() for name, value in terms.items()}
+    numbers = [run.step(index) for index in range(12)]
+    plain = [torch.equal(one["image"], image) for one in taken]
+    assert 2 <= sum(plain) <= 10
+    for one, same, number in zip(taken, plain, numbers, strict=True):
+        for name, values in batch.items():
+            expected = values if same else -values if values.ndim < 3 else values.flip(-1)
+            assert torch.equal(one[name], expected)
+        assert number["total"] == pytest.approx(numbers[0]["total"], rel=0.1)  # Triangles differ a little.
+
+
+def test_far_views_do_not_count(views: TurnedViews) -> None:
+    image, view, depth, mask = rendered(15.0)
+    run = knowing(views, lambda image: depth)
+    terms = run.losses(as_batch(image, view, mask, 41.0), 0)
+    assert float(terms["views"]) == 0
+    assert torch.isfinite(terms["total"])
+    assert float(run.losses(as_batch(image, view, mask, 39.0), 0)["views"]) > 0.05
+
+
+@pytest.mark.parametrize(("count", "used"), [(1, 1), (2, 2), (4, 2)])
+def test_chosen_views_come_with_their_owners_and_yaws(views: TurnedViews, count: int, used: int) -> None:
+    numbers = torch.arange(3 * count, dtype=torch.float32).reshape(3, count)
+    batch = {
+        "view": numbers[:, :, None, None, None].expand(3, count, 3, 4, 4),
+        "view_turn": numbers / 10,
+        "turn": torch.tensor([0.5, -0.5, 2.0]),
+    }
+    run, seen = task(views), set()
+    for index in range(10):
+        owner, view, yaw = run._choose(batch, index)
+        assert owner.tolist() == [k for k in range(3) for _ in range(used)]
+        which = view[:, 0, 0, 0]
+        assert torch.equal((which // count).long(), owner)
+        assert len(set(which.tolist())) == 3 * used
+        torch.testing.assert_close(yaw, torch.deg2rad(20 * (which / 10 - batch["turn"][owner])))
+        seen |= set(which.tolist())
+    assert len(seen) == 3 * count
+
+
+def test_residual_poses_are_added_to_the_yaw(views: TurnedViews) -> None:
+    run = task(views)
+    spoken = torch.tensor([[0.1, 0.2, -0.3, 0.5, -0.4, 0.9], [0.3, -0.2, 0.3, 0.1, 0.2, -0.9]])
+    run.networks["residual"] = _Speaks(spoken)
+    pose = run._relative_pose(torch.zeros(2, 3, 16, 16), torch.tensor([0]), torch.tensor([0.25]))
+    change = spoken[1] - spoken[0]
+    angles = torch.stack([60 * change[0], 30 * change[1] + math.degrees(0.25), 18 * change[2]])
+    torch.testing.assert_close(pose.euler()[0], torch.deg2rad(angles))
+    torch.testing.assert_close(pose.translation[0], torch.stack([0.1 * change[3], 0.1 * change[4], 0 * change[5]]))
+
+
+class _Speaks(nn.Module):
+    def __init__(self, numbers: Tensor) -> None:
+        super().__init__()
+        self.numbers = numbers
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Always the same."""
+        return self.numbers
+
+
+def test_settling_learns_the_crude_shape_and_drawn_lights(views: TurnedViews) -> None:
+    run = task(views, replace(SMALL, width_multiplier=1 / 16, learning_rate=8e-3), settle=1000)
+    batch = views(0, 12)
+
+    def terms() -> dict[str, float]:
+        parts = [run.settling(batch, 5000 + k) for k in range(4)]
+        assert all(torch.equal(part["total"], part["shape"] + part["light"]) for part in parts)
+        return {name: float(np.mean([part[name].item() for part in parts])) for name in parts[0]}
+
+    with torch.no_grad():
+        before = terms()
+        expected = 100 * (run.network.depth(batch["image"]) - batch["ellipsoid"]).abs().mean()
+        assert before["shape"] == pytest.approx(float(expected), rel=1e-5)
+    for index in range(100):
+        assert set(run.step(index)) == {"total", "shape", "light"}
+    with torch.no_grad():
+        after = terms()
+    assert after["shape"] < 0.5 * before["shape"]
+    assert after["light"] < 0.95 * before["light"]
+
+
+def test_losses_are_finite_and_fall(views: TurnedViews) -> None:
+    run = task(views, replace(SMALL, learning_rate=3e-3), settle=20)
+    for index in range(20):
+        run.step(index)
+    batch = views(0, 12)
+
+    @torch.no_grad()
+    def means() -> tuple[float, float]:
+        parts = [run.losses(batch, 5000 + k) for k in range(4)]
+        return float(np.mean([part["total"] for part in parts])), float(np.mean([part["views"] for part in parts]))
+
+    before = means()
+    for index in range(20, 85):
+        terms = run.step(index)
+        assert set(terms) == {"total", "views", "roughness"}
+        assert all(math.isfinite(value) for value in terms.values())
+        assert terms["total"] == pytest.approx(terms["views"] + terms["roughness"], rel=1e-4)
+    after = means()
+    assert after[0] < 0.85 * before[0]
+    assert after[1] < 0.9 * before[1]
+
+
+def test_four_and_four_iterations_are_eight(views: TurnedViews, tmp_path: Path) -> None:
+    settings = replace(SMALL, final_rate=0.1, falling_steps=8)
+    whole, first, second = (task(views, settings, settle=3) for _ in range(3))
+    run_training(whole, tmp_path / "whole", Schedule(8), resume=False)
+    run_training(first, tmp_path / "parts", Schedule(4), resume=False)
+    run_training(second, tmp_path / "parts", Schedule(8), resume=True)
+    for a, b in zip(whole.networks.state_dict().values(), second.networks.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+    middle, end = (run.networks["turned"].depth_net.decoder[-1].weight for run in (first, whole))
+    assert not torch.equal(middle, end)
+    assert json.loads(json.dumps(whole.config)) == whole.config
+    assert whole.config["generator"] == "0" * 64
+    assert (whole.config["settle"], whole.config["yaw_std_deg"]) == (3, 20)
+
+
+def test_light_and_residual_learn_slower(views: TurnedViews) -> None:
+    """Adam's first step moves every weight with a gradient by the learning rate."""
+    run = task(views, settle=0)
+    before = {name: value.clone() for name, value in run.networks.named_parameters()}
+    groups = run.optimizer.param_groups
+    assert sorted(id(p) for g in groups for p in g["params"]) == sorted(id(p) for p in run.networks.parameters())
+    run.step(0)
+    for name, value in run.networks.named_parameters():
+        moved = float((value - before[name]).abs().max())
+        share = 1 if name.startswith("turned.depth_net") else 0.4
+        assert moved == pytest.approx(share * 2e-3, rel=1e-2), name
+
+
+def test_a_snapshot_is_a_sheet_weights_and_scores(views: TurnedViews, tmp_path: Path) -> None:
+    image = views(3, 2)["image"]
+    run = task(views, validate=lambda predict: {"mean": float(predict(image)[0].mean())})
+    scores = run.snapshot(tmp_path, 7)
+    depth, hit = run.predict(image)
+    assert scores == {"mean": pytest.approx(float(depth.mean()))}
+    assert torch.equal(hit, torch.ones_like(depth))
+    assert Image.open(tmp_path / "0000007.png").size == (6 * 16 * 2, 6 * 16 * 2)
+    about = read_about(tmp_path / WEIGHTS_FILE)
+    assert (about["steps"], about["validation"], about["pictures"]) == (7, scores, views.description)
+    with torch.no_grad():
+        torch.testing.assert_close(load_turned(tmp_path / WEIGHTS_FILE).depth(image), depth, rtol=0, atol=2e-3)
+
+
+def test_drawn_lights(rng: torch.Generator) -> None:
+    lights = drawn_lights(torch.zeros(500, 3, 2, 2), rng)
+    torch.testing.assert_close(lights.ambient + lights.diffuse, torch.ones(500, 1))
+    torch.testing.assert_close(lights.direction.norm(dim=1), torch.ones(500))
+    slopes = lights.direction[:, :2] / lights.direction[:, 2:]
+    for values, least, most in ((lights.diffuse, 0.4, 0.8), (slopes[:, 0], -0.9, 0.9), (slopes[:, 1], -0.9, 0.9)):
+        assert least - 1e-6 <= values.min() < least + 0.05
+        assert most - 0.05 < values.max() <= most + 1e-6
+
+
+def test_lights_of_views_stand_still_in_the_cameras_frame() -> None:
+    angles = torch.deg2rad(torch.tensor([[0.0, 30.0, 0.0], [0.0, -50.0, 0.0], [10.0, 20.0, 5.0], [0.0, 85.0, 0.0]]))
+    direction = F.normalize(torch.tensor([[0.0, 0, 1], [0, 0, 1], [0.3, -0.2, 1], [0, 0, 1]]), dim=1)
+    camera = Lighting(torch.full((4, 1), 0.3), torch.full((4, 1), 0.6), direction)
+    found = in_object_frame(camera, Pose.from_euler(angles))
+    cos, sin = math.cos(math.radians(30)), math.sin(math.radians(30))
+    torch.testing.assert_close(found.direction[0], torch.tensor([-sin, 0, cos]))
+    cos, sin = math.cos(math.radians(50)), math.sin(math.radians(50))
+    torch.testing.assert_close(found.direction[1], torch.tensor([sin, 0, cos]))
+    rotation = Pose.from_euler(angles).rotation[2]  # A normal of the object and the same normal turned are lit alike.
+    normal = F.normalize(torch.tensor([0.2, 0.4, 0.8]), dim=0)
+    torch.testing.assert_close(found.direction[2] @ normal, direction[2] @ (rotation @ normal))
+    sin = math.sin(math.radians(85))  # It keeps coming from the front.
+    torch.testing.assert_close(
+        found.direction[3], torch.tensor([-sin, 0, 0.2]) / math.hypot(sin, 0.2)
+    )  # From the front
+    assert torch.equal(found.ambient, camera.ambient)
+    assert torch.equal(found.diffuse, camera.diffuse)
+
+
+def test_brightness_within_the_mask_is_made_equal(rng: torch.Generator) -> None:
+    like = torch.rand(2, 3, 6, 6, generator=rng) * 2 - 1
+    mask = (torch.rand(2, 1, 6, 6, generator=rng) < 0.6).float()
+    factor = torch.tensor([0.5, 0.8, 1.3]).view(3, 1, 1)
+    image = ((like / 2 + 0.5) / factor) * 2 - 1
+    spoilt = torch.where(mask > 0, image, 17.0).requires_grad_()
+    found = equally_bright(spoilt, like, mask)
+    torch.testing.assert_close(found * mask, like * mask)
+    found.sum().backward()
+    assert spoilt.grad is not None
+    torch.testing.assert_close(spoilt.grad, factor.expand_as(image))  # The factor is taken as a constant.
+    black = equally_bright(torch.full((1, 3, 6, 6), -1.0), like[:1], torch.zeros(1, 1, 6, 6))
+    assert torch.equal(black, torch.full_like(black, -1))
