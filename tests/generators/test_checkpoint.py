@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 
 from gan2shape.errors import CheckpointError
 from gan2shape.generators import load_generator
-from gan2shape.generators.checkpoint import COMMON, HEADER, NVIDIA, PICKLE, SETTINGS, open_checkpoint
+from gan2shape.generators.checkpoint import COMMON, NVIDIA, PICKLE, SETTINGS, open_checkpoint
+from gan2shape.generators.origin import HEADER
 from tests.generators import common_layout, test_nvidia, test_nvidia_discriminator, test_stylegan3
 from tests.generators.test_nvidia import State
 from tests.generators.test_nvidia_load import stored

@@ -76,9 +76,24 @@ def test_pictures_features_and_origin(kind: str, half: bool, tmp_path: Path) -> 
     assert record["source_sha256"] == hashlib.sha256(source.read_bytes()).hexdigest()
     assert record.get("class") == index
     assert record["precision"] == ("float16" if half else "float32")
-    assert after.class_index is None
+    assert after.class_index == index
+    assert after.identity == before.identity != after.sha256
     if kind == "safetensors":
         assert read_metadata(target)["licence"] == "MIT"
+
+
+def test_every_conversion_goes_back_to_the_first_file(tmp_path: Path) -> None:
+    source, first, second = conditional(tmp_path), tmp_path / "1.safetensors", tmp_path / "2.safetensors"
+    convert(source, first, class_index=2)
+    for chosen in (None, 2):
+        record = convert(first, second, class_index=chosen, half=True)
+        assert record["source_sha256"] == hashlib.sha256(first.read_bytes()).hexdigest()
+        loaded = load_generator(second, class_index=chosen)
+        assert loaded.identity == load_generator(source, class_index=2).identity
+        assert loaded.identity != load_generator(source, class_index=1).identity
+    assert loaded.about["class"] == 2
+    with pytest.raises(CheckpointError, match=r"holds class 2 alone; leave out the class 1 \(--class\)"):
+        load_generator(second, class_index=1)
 
 
 def test_a_converted_file_converts_again_to_the_same_tensors(tmp_path: Path) -> None:

@@ -15,6 +15,14 @@ def test_classes_and_callables_are_told_apart() -> None:
     assert identities[4] == "m:f"
 
 
+def test_a_converted_file_is_its_source() -> None:
+    for chosen in (None, 2):
+        converted = GeneratorRecord("a.safetensors", "34", chosen, source_sha256="12")
+        assert converted.identity == GeneratorRecord("a.pt", "12", chosen).identity
+        assert GeneratorRecord.from_dict(converted.to_dict()) == converted
+        assert converted.to_dict()["sha256"] == "34"
+
+
 @pytest.mark.parametrize("record", [("a", "12"), ("a", "12", 3, "vgg.pth 34"), ("m:f", ""), ("", "")])
 def test_there_and_back(record: tuple[str, str]) -> None:
     entries = GeneratorRecord(*record).to_dict()

@@ -43,6 +43,10 @@ def test_a_file_says_whose_it_is(encoder: LatentEncoder, tmp_path: Path, rng: to
     assert encoder_of("ab" * 32, file) is not None
     with pytest.raises(CheckpointError, match="expected an encoder of this generator"):
         encoder_of("cd" * 32, file)
+    width = SIZES.code_size
+    assert encoder_of("ab" * 32, file, latent_dim=width) is not None
+    with pytest.raises(CheckpointError, match=rf"encoder to {width + 1} numbers, the generator's latent; got {width}"):
+        encoder_of("ab" * 32, file, latent_dim=width + 1)
     save_networks(file, LATENT_ENCODER, encoder, SIZES, {"generator": "ab" * 32 + " class 1"})
     assert encoder_of("ab" * 32 + " class 1", file) is not None
     with pytest.raises(CheckpointError, match=r"generator \(my_gan:build\); got one of abababababab class 1"):
@@ -55,6 +59,7 @@ def test_the_bundled_encoder_inverts_the_bundled_generator(rng: torch.Generator)
     loaded = load_generator()
     bundled = encoder_of(loaded.identity)
     assert bundled is not None
+    assert encoder_of(loaded.identity, latent_dim=3) is None  # A file that claims to be the bundled one.
     assert encoder_of("00" * 32) is None  # Another generator simply has none.
     latents = loaded.sample_latents(8, rng=rng)
     with torch.no_grad():

@@ -85,7 +85,7 @@ class Invert:
         from gan2shape.networks.latents import encoder_of
 
         loaded = self.runtime.load()
-        encoder = encoder_of(loaded.identity, self.encoder)
+        encoder = encoder_of(loaded.identity, self.encoder, latent_dim=loaded.generator.latent_dim)
         if encoder is not None:
             encoder.to(loaded.w_mean.device)
         if self.space == "w+" and not hasattr(loaded.generator, "num_ws"):

@@ -178,6 +178,8 @@ def check_same_generator(saved: Saved, loaded: LoadedGenerator) -> None:
     Raises:
         UserError: it is another one.
     """
+    from gan2shape.reconstruct.pipeline import check_latent
+
     record = saved.result.generator
     if loaded.identity != record.identity:
         advice = (
@@ -187,3 +189,5 @@ def check_same_generator(saved: Saved, loaded: LoadedGenerator) -> None:
             else f"name {'its file' if record.sha256 else 'it'} with --generator"
         )
         raise UserError(f"the result was made with the generator {record.name}, this is another one; {advice}")
+    if saved.result.latent is not None:
+        check_latent(saved.result.latent, loaded)  # A converted file may claim to be another generator than it is.

@@ -64,7 +64,7 @@ class Turned(Runtime, AdamFlags):
         with process_group(self.torch_device()) as device:
             self.check_share()
             loaded = self.load()
-            encoder = encoder_of(loaded.identity, self.encoder)
+            encoder = encoder_of(loaded.identity, self.encoder, latent_dim=loaded.generator.latent_dim)
             if encoder is None:
                 raise CheckpointError(
                     f"expected --encoder FILE, the inverse of {loaded.name}; make it with gan2shape train encoder"

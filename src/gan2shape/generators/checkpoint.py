@@ -22,6 +22,7 @@ from gan2shape.generators.discriminator import StyleGAN2Discriminator
 from gan2shape.generators.nvidia import class_count, latent_average, read_nvidia_generator, snapshot_networks
 from gan2shape.generators.nvidia_discriminator import read_nvidia_discriminator
 from gan2shape.generators.nvidia_records import NvidiaNetwork, Setting
+from gan2shape.generators.origin import HEADER, Origin, origin_of
 from gan2shape.generators.rosinality import read_discriminator, read_generator
 from gan2shape.generators.stylegan2 import StyleGAN2Generator
 from gan2shape.generators.stylegan3 import StyleGAN3Generator
@@ -30,8 +31,6 @@ from gan2shape.io.checkpoints import read_metadata, read_tensors
 from gan2shape.io.pickles import read_pickle
 
 COMMON, NVIDIA, PICKLE = "common PyTorch layout", "NVIDIA's names", "NVIDIA pickle"
-HEADER = "generator"
-"""Entry of a safetensors header with what `save_generator` says of itself, as JSON."""
 SETTINGS = "settings"
 _MEAN_NAMES = ("w_mean", "latent_avg", "mapping.w_avg")
 _GENERATOR_MARKS = ("synthesis.b4.const", "synthesis.input.freqs")
@@ -77,8 +76,15 @@ class Checkpoint:
         """Count of classes of a conditional generator, 0 for an unconditional one."""
         return class_count(self.generator) if isinstance(self.generator, NvidiaNetwork) else 0
 
+    @property
+    def origin(self) -> Origin | None:
+        """The file that this one was converted from; a conversion holds one class alone."""
+        return None if self.classes else origin_of(self.metadata)
+
     def networks(self, class_index: int | None = None) -> Networks:
         """Build the networks; of a conditional generator, those of one class.
+
+        The class that a converted file holds may be named, or not.
 
         Raises:
             CheckpointError: tensors that do not fit together, or a class that does not suit the file.
@@ -99,8 +105,13 @@ class Checkpoint:
         )
 
     def _check_class(self, class_index: int | None) -> None:
-        count = self.classes
-        if count == 0 and class_index is not None:
+        count, origin = self.classes, self.origin
+        held = None if origin is None else origin.class_index
+        if count == 0 and class_index not in (None, held):
+            if held is not None:
+                raise CheckpointError(
+                    f"{self.path} holds class {held} alone; leave out the class {class_index} (--class)"
+                )
             raise CheckpointError(f"{self.path} knows no classes; leave out the class {class_index} (--class)")
         if count and (class_index is None or not 0 <= class_index < count):
             came = "none was chosen" if class_index is None else f"got {class_index}"

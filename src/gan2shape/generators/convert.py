@@ -10,9 +10,10 @@ import torch
 
 from gan2shape._version import __version__
 from gan2shape.errors import CheckpointError, OutputError
-from gan2shape.generators.checkpoint import HEADER, open_checkpoint
+from gan2shape.generators.checkpoint import open_checkpoint
 from gan2shape.generators.describe import kind_of
 from gan2shape.generators.functional import is_reference
+from gan2shape.generators.origin import CLASS, HEADER, ORIGIN, SOURCE
 from gan2shape.generators.save import save_generator
 from gan2shape.generators.stylegan2 import StyleGAN2Generator
 from gan2shape.io.checkpoints import sha256
@@ -36,7 +37,8 @@ def convert(
         half: store weights in half precision.
 
     Returns:
-        What the header's entry "generator" says: the source's name, SHA-256, kind, layout and class, and the precision.
+        What the header's entry "generator" says: the source's name, SHA-256, kind, layout and class, the precision, and
+        of a source that was converted itself the SHA-256 of the first file.
 
     Raises:
         CheckpointError: the source cannot be read, or a weight does not fit into half precision.
@@ -53,14 +55,18 @@ def convert(
     networks = checkpoint.networks(class_index)
     record: dict[str, Any] = {
         "source": path.name,
-        "source_sha256": sha256(path),
+        SOURCE: sha256(path),
         "source_layout": checkpoint.layout,
         "kind": kind_of(networks.generator),
         "precision": "float16" if half else "float32",
         "written_by": f"gan2shape {__version__}",
     }
-    if class_index is not None:
-        record |= {"class": class_index, "classes": checkpoint.classes}
+    origin = checkpoint.origin
+    if origin is not None:
+        record[ORIGIN] = origin.sha256
+        record |= {} if origin.class_index is None else {CLASS: origin.class_index}
+    elif class_index is not None:
+        record |= {CLASS: class_index, "classes": checkpoint.classes}
     if isinstance(networks.generator, StyleGAN2Generator) and not networks.has_noise:
         record["noise"] = "seeded, the source had none"
     earlier = {name: text for name, text in checkpoint.metadata.items() if name != HEADER}

@@ -33,6 +33,10 @@ def describe(checkpoint: Checkpoint, networks: Networks) -> dict[str, Any]:
     architectures = _architectures(generator, discriminator)
     if architectures:
         facts["architectures"] = architectures
+    origin = checkpoint.origin
+    if origin is not None:
+        facts["converted_from"] = origin.sha256
+        facts |= {} if origin.class_index is None else {"class": origin.class_index}
     if checkpoint.classes:
         facts["classes"] = checkpoint.classes
     return facts

@@ -17,6 +17,8 @@ from gan2shape.generators.loaded import LoadedGenerator as LoadedGenerator
 from gan2shape.generators.loaded import latent_mean as latent_mean
 from gan2shape.generators.loaded import normals
 from gan2shape.generators.offsets import MappingTailOffset
+from gan2shape.generators.origin import Origin
+from gan2shape.generators.record import GeneratorRecord
 from gan2shape.generators.save import save_generator as save_generator
 from gan2shape.generators.stylegan2 import FrozenStyleGAN2, StyleGAN2Generator
 from gan2shape.generators.stylegan3 import StyleGAN3Generator
@@ -49,7 +51,8 @@ def load_generator(
         offset_layers: F1, the mapping layers (less one) of the latent offset's tail; None means 2, too many are cut.
         compute_dtype: arithmetic of synthesis and features; None means bfloat16 on CPUs that have it, else float32.
             Pictures and features come out in float32 either way. StyleGAN3 always synthesizes in float32.
-        class_index: which class a conditional checkpoint draws; None for an unconditional one.
+        class_index: which class a conditional checkpoint draws; None for an unconditional one. A file that was
+            converted for one class knows it.
         latent_dim: count of numbers in a latent of a callable that does not say so itself.
 
     Raises:
@@ -66,11 +69,13 @@ def load_generator(
     _check_latent_dim(networks, latent_dim, path)
     dtype = fast_dtype(device) if compute_dtype is None else compute_dtype
     about = describe(checkpoint, networks)
-    if class_index is not None:
-        about["class"] = class_index
+    origin = Origin("", class_index) if checkpoint.origin is None else checkpoint.origin
+    record = GeneratorRecord(name, sha256(path), origin.class_index, source_sha256=origin.sha256)
+    if record.class_index is not None:
+        about["class"] = record.class_index
     is_fast = isinstance(networks.generator, StyleGAN2Generator)
     about["compute_dtype"] = str(dtype if is_fast else torch.float32).removeprefix("torch.")
-    return _assembled(networks, name, sha256(path), about, device, offset_layers, dtype, class_index)
+    return _assembled(networks, record, about, device, offset_layers, dtype)
 
 
 def load_networks(source: str | os.PathLike[str] = BUNDLED, *, class_index: int | None = None) -> Networks:
@@ -130,13 +135,11 @@ def _resolve(source: str | os.PathLike[str]) -> tuple[Path, str]:
 
 def _assembled(
     networks: Networks,
-    name: str,
-    digest: str,
+    record: GeneratorRecord,
     about: dict[str, Any],
     device: torch.device,
     offset_layers: int | None,
     dtype: torch.dtype,
-    class_index: int | None,
 ) -> LoadedGenerator:
     w_mean = latent_mean(networks.generator) if networks.w_mean is None else networks.w_mean
     frozen: FrozenStyleGAN2 | StyleGAN3Generator
@@ -151,9 +154,10 @@ def _assembled(
         offset=MappingTailOffset(frozen.style, tail).eval().requires_grad_(False),
         features=None if discriminator is None else discriminator.to(device).frozen_features(dtype),
         w_mean=w_mean.to(device),
-        name=name,
-        sha256=digest,
+        name=record.name,
+        sha256=record.sha256,
         about=about,
         draw_latents=lambda count, rng: frozen.map(normals(count, z_dim, rng).to(device)),
-        class_index=class_index,
+        class_index=record.class_index,
+        source_sha256=record.source_sha256,
     )

@@ -40,18 +40,20 @@ class LoadedGenerator:
     draw_latents: Callable[[int, torch.Generator], Tensor] | None = None
     """Count and random generator to untruncated latents (count, latent_dim); None where a GAN has no prior."""
     class_index: int | None = None
-    """Which class of a conditional generator this one draws; None for an unconditional one."""
+    """Which class of a conditional generator this one draws, the one of a converted file too; None for others."""
+    source_sha256: str = ""
+    """Of the file that this one was converted from, as its header says; empty for any other."""
     features_from: str = ""
     """Where features come from that took the place of the checkpoint's own; empty for those or none."""
 
     @property
     def record(self) -> GeneratorRecord:
         """What a result keeps of this generator."""
-        return GeneratorRecord(self.name, self.sha256, self.class_index, self.features_from)
+        return GeneratorRecord(self.name, self.sha256, self.class_index, self.features_from, self.source_sha256)
 
     @property
     def identity(self) -> str:
-        """What a result must have been made with, to go on with this generator."""
+        """What a result must have been made with, to go on with this generator; a converted file is its source."""
         return self.record.identity
 
     def sample_latents(self, count: int, *, rng: torch.Generator, truncation: float = 1.0) -> Tensor:

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from gan2shape.errors import CheckpointError
-from gan2shape.generators.checkpoint import HEADER, SETTINGS
+from gan2shape.generators.checkpoint import SETTINGS
 from gan2shape.generators.discriminator import StyleGAN2Discriminator
 from gan2shape.generators.loaded import latent_mean
+from gan2shape.generators.origin import HEADER
 from gan2shape.generators.stylegan2 import StyleGAN2Generator
 from gan2shape.generators.stylegan3 import StyleGAN3Generator
 from gan2shape.io.checkpoints import write_tensors

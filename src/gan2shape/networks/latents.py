@@ -62,8 +62,10 @@ def load_latent_encoder(file: Path) -> tuple[LatentEncoder, str]:
     return encoder, str(read_about(file).get("generator", ""))
 
 
-def encoder_of(generator: str, file: Path | None = None) -> LatentEncoder | None:
+def encoder_of(generator: str, file: Path | None = None, *, latent_dim: int | None = None) -> LatentEncoder | None:
     """The encoder of a file, or the bundled one, for a generator of this identity (`LoadedGenerator.identity`).
+
+    ``latent_dim`` is the generator's; a converted file may claim to be a generator that it is not.
 
     None where no file is named and the bundled encoder belongs to another generator.
 
@@ -72,10 +74,15 @@ def encoder_of(generator: str, file: Path | None = None) -> LatentEncoder | None
     """
     bundled = Path(str(resources.files("gan2shape") / "assets" / BUNDLED_FILE))
     encoder, inverts = load_latent_encoder(bundled if file is None else file)
-    if inverts == generator:
+    found = len(encoder.mean)
+    if inverts == generator and latent_dim in (None, found):
         return encoder
     if file is None:
         return None
+    if inverts == generator:
+        raise CheckpointError(
+            f"{file}: expected an encoder to {latent_dim} numbers, the generator's latent; got {found}"
+        )
     raise CheckpointError(
         f"{file}: expected an encoder of this generator ({_shown(generator)}); got one of {_shown(inverts)}"
     )

@@ -220,7 +220,7 @@ def _latent_of(
     if file.exists() and read_metadata(file).get("identity") == mark:
         on_event(StepFinished(INVERSION, resumed=True))
         kept = read_tensors(file)
-        latent, psnr = kept["latent"].to(loaded.w_mean.device), float(kept["psnr"])
+        latent, psnr = check_latent(kept["latent"], loaded).to(loaded.w_mean.device), float(kept["psnr"])
     else:
         latent, psnr = find_latent(job.picture, loaded, settings, seed=seed, on_event=on_event)
         write_tensors(file, {"latent": latent.cpu(), "psnr": torch.tensor(psnr)}, {"identity": mark})
