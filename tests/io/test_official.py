@@ -10,7 +10,16 @@ import torch
 
 from gan2shape.errors import CheckpointError, InputError
 from gan2shape.io.images import to_uint8
-from gan2shape.io.official import is_networks, latent_beside, networks_of, read_gaussian, read_list, read_networks
+from gan2shape.io.official import (
+    is_networks,
+    kind_of_release,
+    latent_beside,
+    networks_of,
+    plain_tensors,
+    read_gaussian,
+    read_list,
+    read_networks,
+)
 from tests.io import official_files
 
 SMALL = {"width": 16, "code": 24, "offset": 8, "latent": 20}
@@ -59,6 +68,37 @@ def test_what_is_no_such_file_is_told() -> None:
         networks_of({**tensors, "netD/network.0.weight": torch.ones(3)}, file)
     prefixed = {name.replace("/network", "/module.network"): tensor for name, tensor in tensors.items()}
     assert networks_of(prefixed, file).weights.keys() == networks_of(tensors, file).weights.keys()
+
+
+def test_kinds_of_files_are_told_from_each_other(root: Path) -> None:
+    expected = {
+        "checkpoints/gan2shape/celeba_pretrain.pth": "networks",
+        "checkpoints/view_light/celeba_view_mvn.pth": "Gaussian",
+        "checkpoints/view_light/celeba_light_mvn.pth": "Gaussian",
+        "data/celeba/latents/0000.pt": "latent",
+        "data/celeba/latents/0001.pt": "latent",
+        "data/celeba/list.txt": "list",
+        "data/celeba/0000.png": "",
+        "configs/celeba.yml": "",
+        "none.txt": "",
+        "none.pt": "",
+    }
+    assert {name: kind_of_release(root / name) for name in expected} == expected
+
+
+def test_plain_tensors_are_those_of_the_networks() -> None:
+    tensors = {
+        "netD/module.network.0.weight": torch.ones(2, dtype=torch.float64),
+        "netD/network.1.bias": torch.ones(3),
+        "netX/network.0.weight": torch.ones(1),
+        "optimizer_netD/exp_avg": torch.ones(1),
+    }
+    found = plain_tensors(tensors)
+    assert {name: tensor.shape[0] for name, tensor in found.items()} == {
+        "netD/network.0.weight": 2,
+        "netD/network.1.bias": 3,
+    }
+    assert found["netD/network.0.weight"].dtype == torch.float32
 
 
 def test_gaussians_are_read(root: Path) -> None:

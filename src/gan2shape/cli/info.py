@@ -32,7 +32,7 @@ class Info:
     file: Annotated[
         Positional[str | None], arg(metavar="[FILE]", help_behavior_hint="(default: the bundled generator)")
     ] = None
-    """Checkpoint to look into (.safetensors, .pt, .pkl): a generator, or any file of tensors; or module:function."""
+    """File to look into (.safetensors, .pt, .pkl): a generator, networks, or any tensors; or module:function."""
     class_index: Annotated[int | None, arg(name="class", metavar="N", help_behavior_hint="(optional)")] = None
     """Check that a conditional generator has this class."""
     latent_dim: Annotated[int | None, arg(metavar="COUNT", help_behavior_hint="(optional)")] = None
@@ -102,13 +102,22 @@ def _bundle() -> dict[str, Any]:
 
 
 def _other_file(file: Path, reason: CheckpointError) -> dict[str, Any]:
-    """Names and shapes of a file's tensors."""
+    """Sizes of the original program's networks; names and shapes of any other file's tensors."""
+    from gan2shape.errors import CheckpointError
     from gan2shape.io.checkpoints import read_metadata, read_tensors, sha256
+    from gan2shape.io.official import is_networks
+    from gan2shape.reconstruct.official import describe_networks
 
     tensors = read_tensors(file)  # Raises again what is wrong with a file that is no checkpoint at all.
+    metadata = _named(read_metadata(file))
+    if is_networks(tensors):
+        try:
+            return {"networks": file.name, "sha256": sha256(file), **describe_networks(file, tensors), **metadata}
+        except CheckpointError as wrong:
+            reason = wrong
     shapes = {name: list(tensor.shape) for name, tensor in sorted(tensors.items())[:_SHOWN_TENSORS]}
     facts = {"file": file.name, "sha256": sha256(file), "no generator": str(reason), "tensors": len(tensors)}
-    return {**facts, "shapes": shapes, **_named(read_metadata(file))}
+    return {**facts, "shapes": shapes, **metadata}
 
 
 def _named(metadata: dict[str, str]) -> dict[str, str]:

@@ -242,12 +242,12 @@ def started_from(verb: Reconstruct, loaded: LoadedGenerator) -> tuple[Reconstruc
 
 def _start(file: Path, config: ReconstructConfig) -> Pretrained:
     """What ``--pretrained`` names: our own file, or networks of the original program."""
-    from gan2shape.io.checkpoints import read_metadata, read_tensors
+    from gan2shape.io.checkpoints import read_tensors
     from gan2shape.io.official import is_networks
     from gan2shape.reconstruct.official import load_official_networks
     from gan2shape.reconstruct.pretrain import load_pretrained
 
-    if not read_metadata(file) and is_networks(tensors := read_tensors(file)):
+    if is_networks(tensors := read_tensors(file)):
         return load_official_networks(file, tensors, config)
     return load_pretrained(file)
 

@@ -46,11 +46,7 @@ def convert(
     """
     if is_reference(str(source)):
         raise CheckpointError(f"{source} is Python code; only files can be converted")
-    path, target = Path(os.path.expanduser(source)), Path(os.path.expanduser(output))
-    if target.suffix.lower() != ENDING:
-        raise OutputError(f"the output must end in {ENDING}; got {target.name}")
-    if os.path.exists(target) and os.path.exists(path) and target.samefile(path):
-        raise OutputError(f"{target} is the file to convert itself; name another output")
+    path, target = checked_places(source, output)
     checkpoint = open_checkpoint(path)
     networks = checkpoint.networks(class_index)
     record: dict[str, Any] = {
@@ -79,3 +75,17 @@ def convert(
         dtype=torch.float16 if half else torch.float32,
     )
     return record
+
+
+def checked_places(source: str | os.PathLike[str], output: str | os.PathLike[str]) -> tuple[Path, Path]:
+    """The file to convert and the one to write.
+
+    Raises:
+        OutputError: both are the same file, or the output is named otherwise than .safetensors.
+    """
+    path, target = Path(os.path.expanduser(source)), Path(os.path.expanduser(output))
+    if target.suffix.lower() != ENDING:
+        raise OutputError(f"the output must end in {ENDING}; got {target.name}")
+    if os.path.exists(target) and os.path.exists(path) and target.samefile(path):
+        raise OutputError(f"{target} is the file to convert itself; name another output")
+    return path, target

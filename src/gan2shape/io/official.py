@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from gan2shape.errors import CheckpointError, InputError
-from gan2shape.io.checkpoints import read_tensors
+from gan2shape.io.checkpoints import read_one_tensor, read_tensors
 
 NETWORKS: Mapping[str, str] = {
     "netD": "factors.depth_net",
@@ -28,6 +28,8 @@ NETWORKS: Mapping[str, str] = {
     "netEnc": "encoder",
 }
 """The original's names of the networks, and ours."""
+RELEASED_NETWORKS, RELEASED_GAUSSIAN, RELEASED_LATENT, RELEASED_LIST = "networks", "Gaussian", "latent", "list"
+"""Kinds of files in a release, beside generators."""
 _NAME = re.compile(r"(net[A-Za-z]+)/(?:module\.)?network\.(\d+)\.(.+)")
 _BLOCK = {"conv1": "reduce", "conv2": "refine", "conv_sc": "shortcut"}
 _MOST_LIST_BYTES = 16 << 20
@@ -64,6 +66,35 @@ class ListedPicture:
 def is_networks(tensors: Mapping[str, Tensor]) -> bool:
     """Whether the tensors of a file are those of the original's networks."""
     return any(name.startswith(tuple(f"{network}/" for network in NETWORKS)) for name in tensors)
+
+
+def kind_of_release(file: Path) -> str:
+    """Which kind of file of a release this is, one of those above; empty for any other, and for none at all.
+
+    A list is known by its ending alone, a latent by being the only tensor.
+    """
+    if file.suffix.lower() == ".txt":
+        return RELEASED_LIST if os.path.isfile(file) else ""
+    try:
+        tensors = read_tensors(file)
+    except CheckpointError:
+        tensors = {}  # A bare tensor has no name.
+    if is_networks(tensors):
+        return RELEASED_NETWORKS
+    if {"mean", "cov"} <= tensors.keys():
+        return RELEASED_GAUSSIAN
+    try:
+        return RELEASED_LATENT if 1 <= read_one_tensor(file, "latent").ndim <= 3 else ""
+    except CheckpointError:
+        return ""
+
+
+def plain_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of the five networks alone, float32, under the original's names (``netD/network.0.weight``)."""
+    found = ((_NAME.fullmatch(name), tensor) for name, tensor in tensors.items())
+    return {
+        f"{m[1]}/network.{m[2]}.{m[3]}": tensor.float() for m, tensor in found if m is not None and m[1] in NETWORKS
+    }
 
 
 def read_networks(file: Path) -> OfficialNetworks:

@@ -1,24 +1,34 @@
-"""The original program's pre-trained networks, Gaussians and quirks as weights and settings of this package.
+"""The original program's pre-trained networks, Gaussians and quirks as weights and settings of this package, and its
+networks as one safetensors file.
 
 Its YAML configurations: `gan2shape.reconstruct.official_config`; its files: `gan2shape.io.official`.
 """
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from gan2shape._version import __version__
 from gan2shape.errors import CheckpointError
-from gan2shape.io.checkpoints import sha256
-from gan2shape.io.official import OfficialNetworks, networks_of, read_gaussian
+from gan2shape.generators.convert import checked_places
+from gan2shape.io.checkpoints import read_metadata, read_tensors, sha256, write_tensors
+from gan2shape.io.official import NETWORKS, OfficialNetworks, networks_of, plain_tensors, read_gaussian
 from gan2shape.networks import FactorNetworks, NetworkConfig, ResidualEncoder
 from gan2shape.priors.distributions import PosePrior
 from gan2shape.reconstruct.config import ReconstructConfig
 from gan2shape.reconstruct.pretrain import Pretrained
+
+HEADER = "networks"
+"""Entry of the header with what `convert_networks` says of the file, as JSON."""
+KIND = "networks of the original program"
 
 
 def with_gaussians(config: ReconstructConfig, view: Path | None, light: Path | None) -> ReconstructConfig:
@@ -77,6 +87,72 @@ def load_official_networks(file: Path, tensors: Mapping[str, Tensor], config: Re
     geometry = replace(config.geometry, working_size_px=found.image_size)
     own = replace(config, networks=sizes, geometry=geometry)
     return Pretrained({**found.weights, **means}, own, "", {"source": file.name, "sha256": sha256(file)})
+
+
+def describe_networks(file: Path, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Plain facts about networks of the original, for people: kind, sizes, latent size, counts of parameters.
+
+    Raises:
+        CheckpointError: networks are missing or of sizes that do not go together.
+    """
+    found = networks_of(tensors, file)
+    _check_shapes(found, _sizes(found), file)
+    counts = dict.fromkeys(NETWORKS, 0)
+    for name, tensor in plain_tensors(tensors).items():
+        counts[name.partition("/")[0]] += tensor.numel()
+    return {
+        "kind": KIND,
+        "image_size": found.image_size,
+        "map_width": found.map_width,
+        "vector_width": found.vector_width,
+        "code_size": found.code_size,
+        "offset_width": found.offset_width,
+        "latent_dim": found.weights["encoder.head.3.weight"].shape[0],
+        "parameters": counts,
+    }
+
+
+def convert_networks(
+    source: str | os.PathLike[str], output: str | os.PathLike[str], *, half: bool = False
+) -> dict[str, Any]:
+    """Write the original's five networks as one safetensors file, under the original's names; nothing else of theirs.
+
+    `load_official_networks` takes it as it takes the source: the file holds no priors either.
+
+    Args:
+        source: a file of the original program's with netD, netA, netV, netL and netEnc.
+        output: the file to write, whole or not at all; its name ends in .safetensors.
+        half: store weights in half precision.
+
+    Returns:
+        What the header's entry "networks" says: the source's name, SHA-256 and kind, the size of pictures and latents,
+        and the precision.
+
+    Raises:
+        CheckpointError: the source cannot be read, networks are missing or do not go together, or a weight does not fit
+            into half precision.
+        OutputError: the output is the source itself, is named otherwise, or cannot be written.
+    """
+    path, target = checked_places(source, output)
+    tensors = read_tensors(path)
+    facts = describe_networks(path, tensors)
+    dtype = torch.float16 if half else torch.float32
+    kept = {name: tensor.to(dtype) for name, tensor in plain_tensors(tensors).items()}
+    overflown = [name for name, tensor in kept.items() if not bool(torch.isfinite(tensor).all())]
+    if overflown:
+        raise CheckpointError(f"the tensor {overflown[0]} does not fit into {dtype}")
+    record = {
+        "source": path.name,
+        "source_sha256": sha256(path),
+        "kind": KIND,
+        "image_size": facts["image_size"],
+        "latent_dim": facts["latent_dim"],
+        "precision": str(dtype).removeprefix("torch."),
+        "written_by": f"gan2shape {__version__}",
+    }
+    earlier = read_metadata(path)
+    write_tensors(target, kept, {**earlier, HEADER: json.dumps(record, sort_keys=True)})
+    return record
 
 
 def _sizes(found: OfficialNetworks) -> NetworkConfig:
