@@ -7,13 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from gan2shape.cli import main
+from gan2shape.cli.reconstruct import Reconstruct, started_from
+from gan2shape.errors import UserError
 from gan2shape.generators import load_generator
 from gan2shape.generators.convert import convert
 from gan2shape.io.checkpoints import write_tensors
 from gan2shape.networks.latents import LATENT_ENCODER, LatentEncoder
 from gan2shape.networks.trained import NetworkSizes, save_networks
+from gan2shape.reconstruct.presets import PRESETS
+from gan2shape.reconstruct.pretrain import Pretrained, save_pretrained
 from gan2shape.reconstruct.reconstructor import Reconstructor
 from gan2shape.result import ReconstructionResult
 from tests.cli.conftest import FEW_STEPS, LATENT_DIM
@@ -85,6 +90,17 @@ def test_an_encoder_of_the_source_is_taken(
     assert main(["invert", str(picture), *flags, *few, "--generator", str(converted)]) == 0
     said = mistake("invert", picture, *flags, *few, "--generator", liar)
     assert f"expected an encoder to {LATENT_DIM + 3} numbers, the generator's latent; got {LATENT_DIM}" in said
+
+
+def test_a_pretraining_of_the_source_is_taken(checkpoint: Path, converted: Path, tmp_path: Path) -> None:
+    file, own = tmp_path / "pretrained.safetensors", tmp_path / "own.safetensors"
+    config, weights = PRESETS["default"], {"encoder.x": torch.zeros(1)}
+    save_pretrained(file, Pretrained(weights, config, load_generator(checkpoint).identity, {}))
+    save_pretrained(own, Pretrained(weights, config, load_generator(converted).identity, {}))
+    assert started_from(Reconstruct(pretrained=file), load_generator(converted))[1] == weights
+    assert started_from(Reconstruct(pretrained=own), load_generator(checkpoint))[1] == weights
+    with pytest.raises(UserError, match="got those of another"):
+        started_from(Reconstruct(pretrained=file), load_generator())
 
 
 def test_a_lie_about_the_source_is_at_most_a_mismatch(
