@@ -16,7 +16,8 @@ from gan2shape.cli import main
 from gan2shape.data.model import write_packed
 from gan2shape.errors import InputError
 from gan2shape.generators import load_generator
-from gan2shape.networks.trained import describe
+from gan2shape.networks.latents import LATENT_ENCODER, load_latent_encoder
+from gan2shape.networks.trained import NetworkSizes, describe, save_networks
 from gan2shape.networks.turned import load_turned
 from gan2shape.train.turned import TurnedTask
 from tests.cli.test_train_encoder import BUILD, encoder, of_code, weights
@@ -82,10 +83,21 @@ def test_a_training_goes_on_as_if_it_had_not_stopped(own: list[str], tmp_path: P
     assert "holds a training already" in mistake(*again)
     assert "was trained with pictures = " in mistake(*again, "--resume", "--count", "9")
     assert "was trained with pictures = " in mistake(*again, "--resume", "--views", "3")
+    assert "was trained with masker = 'no_mask'" in mistake(*again, "--resume", "--mask", "auto")
+    assert "was trained with encoder = " in mistake(*again, "--resume", "--encoder", _other(own[3], tmp_path))
     assert main([*map(str, again), "--resume"]) == 0
     whole, parts = (load_file(tmp_path / name / "state.safetensors") for name in ("whole", "parts"))
     assert len(whole) == len(parts) > 20
     assert all(torch.equal(parts[name], value) for name, value in whole.items())
+
+
+def _other(file: str, folder: Path) -> Path:
+    """An encoder of the same generator with another mean latent."""
+    network, generator = load_latent_encoder(Path(file))
+    network.mean.add_(0.5)
+    sizes = NetworkSizes(**describe(Path(file))["sizes"])
+    save_networks(folder / "other.safetensors", LATENT_ENCODER, network, sizes, {"generator": generator})
+    return folder / "other.safetensors"
 
 
 def test_a_generator_that_is_a_program(of_code: Path, tmp_path: Path) -> None:

@@ -319,7 +319,7 @@ def test_light_and_residual_learn_slower(views: TurnedViews) -> None:
     assert sorted(id(p) for g in groups for p in g["params"]) == sorted(id(p) for p in run.networks.parameters())
     run.step(0)
     for name, value in run.networks.named_parameters():
-        moved = float((value - before[name]).abs().max())
+        moved = (value - before[name]).abs().max().item()
         share = 1 if name.startswith("turned.depth_net") else 0.4
         assert moved == pytest.approx(share * 2e-3, rel=1e-2), name
 

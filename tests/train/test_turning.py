@@ -10,9 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gan2shape.generators import load_generator
+from gan2shape.networks.latents import encoder_of
 from gan2shape.networks.turned import camera_of
 from gan2shape.priors.ellipsoid import EllipsoidPrior
+from gan2shape.priors.masks import auto_mask
 from gan2shape.render import Lighting, shading
+from gan2shape.train.run import iteration_rng
+from gan2shape.train.turned import TurnedViews
 from gan2shape.train.turning import (
     Turning,
     even_light,
@@ -151,3 +156,25 @@ def test_lights_by_hand(rng: torch.Generator) -> None:
     bright = relit(image + 1.8, slanted, lights)
     assert bright.abs().max() <= 1
     assert math.isclose(float(bright.max()), 1.0)
+
+
+@pytest.mark.slow
+def test_the_bundled_generator_turns_as_far_as_it_is_asked_to() -> None:
+    loaded = load_generator()
+    encoder = encoder_of(loaded.identity)
+    assert encoder is not None
+    parts = {
+        "masker": auto_mask,
+        "prior": EllipsoidPrior(),
+        "camera": camera_of(64),
+        "count": 40,
+        "views": 2,
+        "seed": 0,
+    }
+    batch = TurnedViews(loaded, encoder, **parts)(0, 40)
+    assert float(batch["turn"].std()) == pytest.approx(1, abs=0.01)
+    assert float(batch["view_turn"].std()) == pytest.approx(0.85, abs=0.2)  # They fall a little short of it.
+    order = iteration_rng(0, 0, torch.device("cpu"), "order")
+    asked = torch.randn(40, 2, generator=iteration_rng(0, 0, torch.device("cpu"), "turns"))
+    asked = asked[torch.randperm(40, generator=order)]
+    assert np.corrcoef(asked.flatten(), batch["view_turn"].flatten())[0, 1] > 0.9

@@ -8,6 +8,7 @@ not the paper's, which asks the generator for views through an encoder of crude 
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -84,6 +85,7 @@ class TurnedViews:
     ) -> None:
         self.loaded, self.encoder, self.seed, self.count = loaded, encoder, seed, count
         self.size = encoder.image_size
+        self.masker_name = getattr(masker, "__name__", type(masker).__name__)
         self.description = f"{count} pictures of {loaded.name} with {views} turned views each, seed {seed}"
         latents, self._maps = self._pictures(masker, prior)
         self.turning = find_turning(encoder, self._maps, camera)
@@ -161,6 +163,7 @@ class TurnedTask(AdamTask):
         self.settle, self.validate = settle, validate
         sizes = NetworkSizes.scaled(pictures.size, settings.width_multiplier)
         own: dict[str, Any] = {"settle": settle, "generator": pictures.loaded.identity, "yaw_std_deg": YAW_STD_DEG}
+        own |= {"masker": pictures.masker_name, "encoder": _fingerprint(pictures.encoder)}
         super().__init__(pictures, settings, sizes, device=device, **own)
         self.camera = self.network.camera
 
@@ -264,6 +267,14 @@ class TurnedTask(AdamTask):
         columns = [image, view, normal_picture(scene.depth, self.camera), scene.albedo]
         columns += [turned_picture(image, scene.depth, self.camera, yaw_deg) for yaw_deg in (35.0, -35.0)]
         return write_snapshot(self, self.network, columns, folder, index)
+
+
+def _fingerprint(network: nn.Module) -> str:
+    """Twelve digits that tell networks with other weights apart, so that a training goes on with its own encoder."""
+    digest = hashlib.blake2b(digest_size=6)
+    for tensor in network.state_dict().values():
+        digest.update(tensor.cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def drawn_lights(like: Tensor, rng: torch.Generator) -> Lighting:
