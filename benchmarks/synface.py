@@ -32,10 +32,11 @@ def main() -> None:
     """Compute what is missing, and summarise everything."""
     options = parsed()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from gan2shape.networks.turned import TURNED, bundled_turned
     from synface_rows import all_rows
 
     files = {name: options.baselines / f"{name}.safetensors" for name in ("supervised", "unsup3d")}
-    weights = {name: file for name, file in files.items() if file.exists()}
+    weights = {TURNED: bundled_turned(), **{name: file for name, file in files.items() if file.exists()}}
     rows = all_rows(options.truth, weights, options.presets, options.device)
     chosen = picture_numbers(options.pictures)
     tasks = [task for row in rows for task in tasks_of(row, options, chosen) if not kept(row, *task[1:]).exists()]

@@ -21,6 +21,7 @@ from gan2shape.evaluate.views import Painter
 from gan2shape.generators import LoadedGenerator, load_generator
 from gan2shape.io.checkpoints import sha256
 from gan2shape.networks.trained import SUPERVISED, read_about
+from gan2shape.networks.turned import TURNED
 from gan2shape.priors import EllipsoidPrior
 from gan2shape.priors.masks import auto_mask
 from gan2shape.reconstruct.feedforward import load_method
@@ -28,7 +29,6 @@ from gan2shape.reconstruct.pipeline import find_latent, gan_projection
 from gan2shape.reconstruct.presets import PRESETS
 from gan2shape.reconstruct.reconstructor import Reconstructor
 from gan2shape.reconstruct.target import Target
-from gan2shape.render import Camera
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def all_rows(truth_file: Path, weights: dict[str, Path], presets: list[str], dev
         Row("ellipsoid prior", "ellipsoid", prior(EllipsoidPrior()), repr(EllipsoidPrior())),
         Row("ellipsoid prior of the default", "ellipsoid_default", prior(default), repr(default)),
     ]
-    names = {"supervised": "supervised (upper bound)", "unsup3d": "Unsup3D"}
+    names = {"supervised": "supervised (upper bound)", "unsup3d": "Unsup3D", "turned": "gan2shape, one pass (--fast)"}
     for method, file in weights.items():
         rows.append(trained_row(names[method], method, file, truth, device))
     titles = {"paper-synface": "GAN2Shape, paper schedule", "default": "gan2shape, default"}
@@ -121,8 +121,12 @@ def trained_row(name: str, method: str, file: Path, truth: Callable[[], Truth], 
         began = time.perf_counter()
         scene = network.predict(image).to("cpu")  # Within the time: a GPU has computed only when its answer is here.
         seconds = time.perf_counter() - began
-        return Answer(Prediction.of_scene(scene, Camera(network.size)), seconds)
+        return Answer(Prediction.of_scene(scene, network.camera), seconds)
 
+    if method == TURNED:
+        about = read_about(file)
+        note = f"saw {about['pictures']}, {int(about['steps']):,} x {about['batch_size']} of them in random order"
+        return Row(name, method, answer, sha256(file), note=f"{note}; depth of the view alone, no pose")
     note = how_trained(file)
     if method == SUPERVISED:
         note += "; it predicts depth alone: its pose is none, its albedo the picture, its light even"

@@ -34,9 +34,6 @@ DEPTH_ALONE = (
     "supervised predicts the depth of the view alone: the albedo is the picture itself under an even light, and the "
     "pose is that of the picture"
 )
-AS_IT_STANDS = (
-    "turned reconstructs the object as it stands in the picture: the pose is none, and the GAN shows no other views"
-)
 _LOG_FILE = "log.txt"
 
 
@@ -83,7 +80,7 @@ def load_method(name: str, file: Path, device: torch.device | str = "cpu") -> Tr
         camera, predict, warnings = Camera(network.image_size), partial(depth_scene, network), (DEPTH_ALONE,)
     elif name == TURNED:
         turned = load_turned(file).to(device)
-        camera, predict, warnings = turned.camera, turned.__call__, (AS_IT_STANDS,)
+        camera, predict = turned.camera, turned.__call__
     else:
         raise ValueError(f"the method must be one of {', '.join(METHODS)}; got {name!r}")
     record = GeneratorRecord(file.name, sha256(file))

@@ -1,15 +1,15 @@
-"""Depth and light from turned views: networks that learn from a generator's own pictures, turned by the generator.
+"""Shape, pose and light from turned views: networks that learn from a generator's own pictures, turned by itself.
 
-Every picture comes with views of the same object that differ in their yaw, which is read off their latents (`turning`).
-The depth network says the surface of the picture, whose colours, divided by their shading, are the albedo; turned and
-lit anew, that must be the other view. Nothing else is known: no pose, no depth, no symmetry of an object. This is ours,
-not the paper's, which asks the generator for views through an encoder of crude renderings (docs/deviations.md).
+Every picture comes with views of the same object that differ in their yaw, which is read off their latents (`turning`);
+so each of them shows the object under a known yaw. The depth network says the object's shape as seen from the front.
+The picture's colours on it, divided by their shading, are the albedo; turned and lit as in another view, that must be
+the other view. Nothing else is known: no truth, no symmetry of an object. This is ours, not the paper's, which asks the
+generator for views through an encoder of crude renderings (docs/deviations.md).
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -21,14 +21,14 @@ from torch.nn import functional as F
 from gan2shape.errors import InputError
 from gan2shape.generators import LoadedGenerator
 from gan2shape.losses import photometric, smoothness
-from gan2shape.networks.encoder import Encoder
 from gan2shape.networks.latents import LatentEncoder
 from gan2shape.networks.trained import NetworkSizes
-from gan2shape.networks.turned import TURNED, TurnedNetworks
+from gan2shape.networks.turned import TURNED, TurnedNetworks, canonical_albedo, in_object_frame
 from gan2shape.priors.ellipsoid import EllipsoidPrior
-from gan2shape.render import Camera, Lighting, Pose, diffuse_shading, normals_from_depth, reproject, shade, unshade
+from gan2shape.render import Camera, Lighting, diffuse_shading, normals_from_depth, render, reproject, shade
 from gan2shape.render.units import PoseRange, lighting_from_units, lighting_to_units, pose_from_units
-from gan2shape.train.gallery import normal_picture, turned_picture
+from gan2shape.render.warp import forward_grid, sample_image
+from gan2shape.train.gallery import normal_picture, turned_scene
 from gan2shape.train.run import iteration_rng
 from gan2shape.train.settings import SHOWN, AdamTask, TrainSettings, Validate, low_precision, write_snapshot
 from gan2shape.train.turning import even_light, find_turning, relit
@@ -45,9 +45,11 @@ _SETTLING_SCALE = 100.0
 _EVEN_WEIGHT = 0.3
 _SIDEWAYS, _WEAKEST, _STRONGEST = 0.9, 0.4, 0.8
 _SLOW_SHARE = 0.4
-"""Light and residual pose learn this much slower than the depth, so that they do not explain away its errors."""
-_RESIDUAL = (1.0, 0.5, 0.3, 1.0, 1.0, 0.0)
-"""How far the residual pose may go, in parts of `PoseRange`: pitch, yaw, roll, x, y, z."""
+"""Pose and light learn this much slower than the depth, so that they do not explain away its errors."""
+_YAW = 1
+"""Place of the yaw among the view network's numbers."""
+_REST_WEIGHT = 0.1
+"""Of all other numbers of the pose, which a category is taken to have about zero."""
 _TRIES, _CHUNK = 4, 16
 
 
@@ -144,8 +146,8 @@ class TurnedTask(AdamTask):
         pictures: of the generator, with turned views.
         settings: of the training.
         device: where it computes.
-        settle: first iterations, in which depth and light network learn the crude shape, and the lights of pictures
-            that were relit on it.
+        settle: first iterations, in which the networks learn the crude shape, the turns that were read, and the
+            lights of pictures that were relit on it.
         validate: scores the predicted depth of views at every snapshot.
     """
 
@@ -168,13 +170,12 @@ class TurnedTask(AdamTask):
         self.camera = self.network.camera
 
     def new_networks(self) -> nn.ModuleDict:
-        """Depth and light network, and the residual pose's, which is not kept."""
-        residual = Encoder(3, 6, self.sizes.image_size, max(1, self.sizes.vector_width // 2))
-        return nn.ModuleDict({"turned": TurnedNetworks(self.sizes), "residual": residual})
+        """Depth, view and light network."""
+        return nn.ModuleDict({"turned": TurnedNetworks(self.sizes)})
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """The depth network; and light and residual pose, which learn slower."""
-        slow = [*self.network.light_net.parameters(), *self.networks["residual"].parameters()]
+        """The depth network; and those of pose and light, which learn slower."""
+        slow = [*self.network.light_net.parameters(), *self.network.view_net.parameters()]
         return [{"params": list(self.network.depth_net.parameters())}, {"params": slow, "share": _SLOW_SHARE}]
 
     @property
@@ -192,7 +193,8 @@ class TurnedTask(AdamTask):
         return self.update(self.losses(batch, index), index)
 
     def settling(self, batch: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:
-        """The terms of the first iterations: the crude shape, lights of pictures relit on it, even light elsewhere."""
+        """The terms of the first iterations: the crude shape, the yaws that were read, lights of pictures relit on the
+        crude shape, even light elsewhere."""
         image, crude = batch["image"], batch["ellipsoid"]
         lighting = drawn_lights(image, self.rng(index, "lights"))
         lit = torch.where(batch["mask"] > 0.5, relit(image, normals_from_depth(crude, self.camera), lighting), image)
@@ -203,60 +205,58 @@ class TurnedTask(AdamTask):
             "light": (guess[: len(image)] - lighting_to_units(lighting)).abs().mean()
             + _EVEN_WEIGHT * (guess[len(image) :] - even).abs().mean(),
         }
-        return {"total": terms["shape"] + terms["light"], **terms}
+        _, view, turn, view_turn = self._choose(batch, index)
+        terms["pose"] = pose_error(self.network.view_net(torch.cat([image, view])), torch.cat([turn, view_turn]))
+        return {"total": sum(terms.values(), torch.zeros_like(terms["pose"])), **terms}
 
     def losses(self, batch: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:
         """The terms of a batch of K pictures, each with `USED_VIEWS` of its views; ``total`` among them."""
         image, mask = batch["image"], batch["mask"]
-        owner, view, yaw = self._choose(batch, index)
+        owner, view, turn, view_turn = self._choose(batch, index)
+        both, turns, count = torch.cat([image, view]), torch.cat([turn, view_turn]), len(image)
         depth = self._depth(image)
+        guess = self.network.view_net(both)
+        poses = pose_from_units(with_yaw(guess, turns), PoseRange())
+        lights = in_object_frame(lighting_from_units(self.network.light_net(both)), poses)
         normals = normals_from_depth(depth, self.camera)
-        both = torch.cat([image, view])
-        lights = lighting_from_units(self.network.light_net(both))
-        own, other = lights[: len(image)], lights[len(image) :]
-        pose = self._relative_pose(both, owner, yaw)
-        texture = shade(unshade(image, normals, own)[owner], normals[owner], in_object_frame(other, pose))
-        seen = reproject(torch.cat([texture.clamp(-1, 1), mask[owner]], dim=1), depth[owner], pose, self.camera)
-        near = (yaw.abs() < math.radians(WIDEST_DEG)).to(mask)[:, None, None, None]
-        shown = (seen.mask * (seen.image[:, 3:] > 0.5) * near).detach()
-        views = photometric(equally_bright(seen.image[:, :3], view, shown), view, shown)
-        rough = _SMOOTH * (smoothness(depth) + smoothness(diffuse_shading(normals, own)))
-        rough = rough + _DEPTH_SMOOTH * smoothness(depth)
-        return {"total": views + rough, "views": views, "roughness": rough}
+        albedo = canonical_albedo(image, depth, poses[:count], lights[:count], self.camera)
+        shown = sample_image(mask, forward_grid(depth, poses[:count], self.camera))
+        lit = shade(albedo[owner], normals[owner], lights[count:]).clamp(-1, 1)
+        seen = reproject(torch.cat([lit, shown[owner]], dim=1), depth[owner], poses[count:], self.camera)
+        near = ((view_turn - turn[owner]).abs() * YAW_STD_DEG < WIDEST_DEG).to(mask)[:, None, None, None]
+        kept = (seen.mask * (seen.image[:, 3:] > 0.5) * near).detach()
+        terms = {
+            "views": photometric(equally_bright(seen.image[:, :3], view, kept), view, kept),
+            "pose": pose_error(guess, turns),
+            "roughness": (_SMOOTH + _DEPTH_SMOOTH) * smoothness(depth)
+            + _SMOOTH * smoothness(diffuse_shading(normals, lights[:count])),
+        }
+        return {"total": sum(terms.values(), torch.zeros_like(terms["pose"])), **terms}
 
     def _depth(self, image: Tensor) -> Tensor:
         with low_precision(self.device, self.settings.bfloat16):
             return self.network.depth(image)
 
-    def _choose(self, batch: Mapping[str, Tensor], index: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Owners (N,), pictures (N, 3, S, S) and yaws (N,), in radians from their owners', of the views to explain."""
+    def _choose(self, batch: Mapping[str, Tensor], index: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Owners (N,) and pictures (N, 3, S, S) of the views to explain, and the turns (K,) of all pictures and (N,)
+        of these views."""
         count, views = batch["view_turn"].shape
         used = min(USED_VIEWS, views)
         order = torch.rand(count, views, generator=self.rng(index, "views"), device=self.device).argsort(dim=1)
         chosen = order[:, :used].flatten()
         owner = torch.arange(count, device=self.device).repeat_interleave(used)
-        turn = batch["view_turn"][owner, chosen] - batch["turn"][owner]
-        return owner, batch["view"][owner, chosen], turn * math.radians(YAW_STD_DEG)
-
-    def _relative_pose(self, both: Tensor, owner: Tensor, yaw: Tensor) -> Pose:
-        """The motion from pictures to views: the yaw that was read, and what else the residual network sees."""
-        ranges = PoseRange()
-        count = len(both) - len(owner)
-        residual = self.networks["residual"](both) * both.new_tensor(_RESIDUAL)
-        units = residual[count:] - residual[:count][owner]
-        limit = math.radians(WIDEST_DEG)
-        turn = F.pad((yaw.clamp(-limit, limit) / math.radians(ranges.rotation_deg))[:, None], (1, 4))
-        return pose_from_units(units + turn, ranges)
+        return owner, batch["view"][owner, chosen], batch["turn"], batch["view_turn"][owner, chosen]
 
     @torch.no_grad()
     def predict(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Depth of the view and what was hit (everything), each (B, 1, S, S)."""
-        depth = self.network.depth(image.to(self.device))
-        return depth, torch.ones_like(depth)
+        """Depth of the view and what was hit, each (B, 1, S, S)."""
+        seen = render(self.network(image.to(self.device)), self.camera)
+        return seen.depth, seen.mask
 
     @torch.no_grad()
     def snapshot(self, folder: Path, index: int) -> dict[str, float]:
-        """Write a sheet (pictures, a view of each, normals, albedo, two turns) and the weights; returns the scores.
+        """Write a sheet (pictures, a view of each, renderings, normals, albedo, both sides) and the weights; returns
+        the scores.
 
         Raises:
             OutputError: the folder cannot be written.
@@ -264,9 +264,27 @@ class TurnedTask(AdamTask):
         batch = self.pictures(0, SHOWN)
         image, view = batch["image"].to(self.device), batch["view"][:, 0].to(self.device)
         scene = self.network(image)
-        columns = [image, view, normal_picture(scene.depth, self.camera), scene.albedo]
-        columns += [turned_picture(image, scene.depth, self.camera, yaw_deg) for yaw_deg in (35.0, -35.0)]
+        columns = [
+            image,
+            view,
+            render(scene, self.camera).image,
+            normal_picture(scene.depth, self.camera),
+            scene.albedo,
+        ]
+        columns += [turned_scene(scene, self.camera, yaw_deg) for yaw_deg in (35.0, -35.0)]
         return write_snapshot(self, self.network, columns, folder, index)
+
+
+def with_yaw(units: Tensor, turns: Tensor) -> Tensor:
+    """Poses (N, 6) in network units with the yaws of turns (N,), in standard deviations, instead of their own."""
+    yaw = turns * (YAW_STD_DEG / PoseRange().rotation_deg)
+    return torch.cat([units[:, :_YAW], yaw[:, None], units[:, _YAW + 1 :]], dim=1)
+
+
+def pose_error(units: Tensor, turns: Tensor) -> Tensor:
+    """How far predicted poses (N, 6) are from the yaws that were read, and the rest of them from none."""
+    difference = (units - with_yaw(torch.zeros_like(units), turns)).abs().mean(0)
+    return difference[_YAW] + _REST_WEIGHT * (difference.sum() - difference[_YAW])
 
 
 def _fingerprint(network: nn.Module) -> str:
@@ -283,13 +301,6 @@ def drawn_lights(like: Tensor, rng: torch.Generator) -> Lighting:
     side = (2 * draw[:, :2] - 1) * _SIDEWAYS
     diffuse = _WEAKEST + (_STRONGEST - _WEAKEST) * draw[:, 2:]
     return Lighting(1 - diffuse, diffuse, F.normalize(F.pad(side, (0, 1), value=1.0), dim=1))
-
-
-def in_object_frame(lighting: Lighting, pose: Pose) -> Lighting:
-    """Lights of views, attached to the object that the poses turned; they keep coming from the front."""
-    direction = (pose.rotation.transpose(1, 2) @ lighting.direction[:, :, None])[:, :, 0]
-    direction = torch.cat([direction[:, :2], direction[:, 2:].clamp(min=0.2)], dim=1)
-    return Lighting(lighting.ambient, lighting.diffuse, F.normalize(direction, dim=1))
 
 
 def equally_bright(image: Tensor, like: Tensor, mask: Tensor) -> Tensor:
