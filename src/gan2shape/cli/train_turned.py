@@ -26,7 +26,7 @@ class Turned(Runtime, AdamFlags):
       $ gan2shape train turned --generator ffhq.pt --encoder encoder/snapshots/weights.safetensors -o turned
     """
 
-    encoder: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(the bundled generator's)")] = None
+    encoder: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: the bundled generator's)")] = None
     """The generator's inverse, as gan2shape train encoder writes it."""
     learning_rate: Annotated[float, arg(metavar="RATE")] = 3e-4
     """Adam's learning rate at the first iteration."""
