@@ -1,4 +1,4 @@
-"""`minimize`: the only place of this package where gradients are taken and parameters move."""
+"""`minimize`: the only place of the reconstruction where gradients are taken and parameters move."""
 
 from __future__ import annotations
 
