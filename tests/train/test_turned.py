@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,22 +11,19 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from gan2shape.errors import InputError
 from gan2shape.networks.trained import read_about
 from gan2shape.networks.turned import load_turned
 from gan2shape.priors.ellipsoid import EllipsoidPrior
-from gan2shape.render import Lighting, normals_from_depth, reproject, shade
 from gan2shape.train.run import Schedule, run_training
-from gan2shape.train.settings import WEIGHTS_FILE, TrainSettings
-from gan2shape.train.turned import TurnedTask, TurnedViews
-from tests.train.turnable import YAW_DEG, Heads, LinearEncoder, head, heads_gan, masker, texture, yaw_pose
+from gan2shape.train.settings import WEIGHTS_FILE
+from gan2shape.train.turned import TurnedViews
+from tests.train.turnable import SMALL, Heads, LinearEncoder, masker, task, views_of
 
-SMALL = TrainSettings(width_multiplier=1 / 32, batch_size=4, learning_rate=2e-3, weight_decay=0.0)
 KEYS = {"image", "mask", "ellipsoid", "turn", "view", "view_turn"}
-CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -35,18 +31,9 @@ def encoder() -> LinearEncoder:
     return LinearEncoder(Heads())
 
 
-def views_of(encoder: LinearEncoder, **changed: object) -> TurnedViews:
-    flags = {"masker": masker, "prior": EllipsoidPrior(), "camera": Heads().camera, "count": 12, "views": 3, "seed": 5}
-    return TurnedViews(heads_gan(), encoder, **{**flags, **changed})
-
-
 @pytest.fixture(scope="module")
 def views(encoder: LinearEncoder) -> TurnedViews:
     return views_of(encoder)
-
-
-def task(pictures: TurnedViews, settings: TrainSettings = SMALL, **changed: object) -> TurnedTask:
-    return TurnedTask(pictures, settings, device=CPU, **{"settle": 2, **changed})
 
 
 def test_keys_shapes_and_ranges(views: TurnedViews) -> None:
@@ -116,104 +103,8 @@ def test_pictures_without_an_object_are_left_out(encoder: LinearEncoder) -> None
         views_of(encoder, masker=none, count=4)
 
 
-class Known(nn.Module):
-    """Networks that say what is planted: a depth, even light for every picture."""
-
-    def __init__(self, inner: nn.Module, depth: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.camera, self.depth, self.light_net = inner.camera, depth, _Even()
-
-
-class _Even(nn.Module):
-    def forward(self, image: Tensor) -> Tensor:
-        """Light units (B, 4) of half ambient, half frontal light."""
-        return image.new_zeros(len(image), 4)
-
-
-def knowing(pictures: TurnedViews, depth: Callable[[Tensor], Tensor]) -> TurnedTask:
-    """A training whose networks are right, and whose residual pose is none."""
-    run = task(pictures)
-    run.networks["turned"] = Known(run.network, depth)
-    for parameter in run.networks["residual"].parameters():
-        nn.init.zeros_(parameter)
-    return run
-
-
-def rendered(yaw_deg: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """A head frontal and turned, both under light from the camera, with the depth and mask of the first."""
-    camera = Heads().camera
-    albedo = texture(torch.tensor([[0.5, -0.5, 0.2]]), 16) - 0.2
-    albedo = albedo + 0.3 * torch.linspace(-1, 1, 16)  # Not alike on both sides.
-    depth, mask = head(camera)
-    seen = []
-    for yaw in (0.0, math.radians(yaw_deg)):
-        # The light (0, 0, 1) of the camera, in the frame of an object that is turned by that yaw.
-        direction = torch.tensor([[-math.sin(yaw), 0.0, math.cos(yaw)]])
-        half = torch.tensor([[0.5]])
-        lit = shade(albedo, normals_from_depth(depth, camera), Lighting(half, half, direction))
-        seen.append(reproject(lit.clamp(-1, 1), depth, yaw_pose(math.degrees(yaw)), camera).image)
-    return seen[0], seen[1], depth, mask
-
-
-def as_batch(image: Tensor, view: Tensor, mask: Tensor, yaw_deg: float) -> dict[str, Tensor]:
-    turn = torch.tensor([[0.3 + yaw_deg / YAW_DEG]])
-    return {"image": image, "view": view[:, None], "mask": mask, "turn": torch.tensor([0.3]), "view_turn": turn}
-
-
-@pytest.mark.parametrize("yaw_deg", [-22.0, 15.0])
-def test_the_right_depth_and_yaw_explain_a_view(views: TurnedViews, yaw_deg: float) -> None:
-    image, view, depth, mask = rendered(yaw_deg)
-
-    @torch.no_grad()
-    def error(shape: Tensor, told_deg: float) -> float:
-        run = knowing(views, lambda image: shape)
-        return float(run.losses(as_batch(image, view, mask, told_deg), 0)["views"])
-
-    right = error(depth, yaw_deg)
-    assert right < 0.04
-    assert error(depth, -yaw_deg) > 4 * right
-    assert error(depth, 0.0) > 2 * right
-    assert error(depth, yaw_deg / 2) > 1.3 * right
-    assert error(torch.full_like(depth, 1.02), yaw_deg) > 2 * right
-    assert error(2.0 - depth, yaw_deg) > 3 * right  # Hollow.
-
-
-def test_mirrored_batches_have_opposite_turns(views: TurnedViews) -> None:
-    image, view, depth, mask = rendered(18.0)
-    tilted = depth + 0.01 * torch.linspace(-1, 1, 16)  # So that the depth is not its own mirror image.
-    run = knowing(views, lambda picture: tilted if torch.equal(picture, image) else tilted.flip(-1))
-    batch = as_batch(image, view, mask, 18.0)
-    run.pictures = lambda start, count: batch
-    run.settle = 0
-    taken: list[dict[str, Tensor]] = []
-
-    def losses(batch: dict[str, Tensor], index: int) -> dict[str, Tensor]:
-        taken.append({name: values.clone() for name, values in batch.items()})
-        return TurnedTask.losses(run, batch, index)
-
-    run.losses = losses
-    run.update = lambda terms, index: {name: value.item() for name, value in terms.items()}
-    numbers = [run.step(index) for index in range(12)]
-    plain = [torch.equal(one["image"], image) for one in taken]
-    assert 2 <= sum(plain) <= 10
-    for one, same, number in zip(taken, plain, numbers, strict=True):
-        for name, values in batch.items():
-            expected = values if same else -values if values.ndim < 3 else values.flip(-1)
-            assert torch.equal(one[name], expected)
-        assert number["total"] == pytest.approx(numbers[0]["total"], rel=0.1)  # Triangles differ a little.
-
-
-def test_far_views_do_not_count(views: TurnedViews) -> None:
-    image, view, depth, mask = rendered(15.0)
-    run = knowing(views, lambda image: depth)
-    terms = run.losses(as_batch(image, view, mask, 41.0), 0)
-    assert terms["views"].item() == 0
-    assert torch.isfinite(terms["total"])
-    assert run.losses(as_batch(image, view, mask, 39.0), 0)["views"].item() > 0.05
-
-
 @pytest.mark.parametrize(("count", "used"), [(1, 1), (2, 2), (4, 2)])
-def test_chosen_views_come_with_their_owners_and_yaws(views: TurnedViews, count: int, used: int) -> None:
+def test_chosen_views_come_with_their_owners_and_turns(views: TurnedViews, count: int, used: int) -> None:
     numbers = torch.arange(3 * count, dtype=torch.float32).reshape(3, count)
     batch = {
         "view": numbers[:, :, None, None, None].expand(3, count, 3, 4, 4),
@@ -222,44 +113,24 @@ def test_chosen_views_come_with_their_owners_and_yaws(views: TurnedViews, count:
     }
     run, seen = task(views), set()
     for index in range(10):
-        owner, view, yaw = run._choose(batch, index)
+        owner, view, turn, view_turn = run._choose(batch, index)
         assert owner.tolist() == [k for k in range(3) for _ in range(used)]
         which = view[:, 0, 0, 0]
         assert torch.equal((which // count).long(), owner)
         assert len(set(which.tolist())) == 3 * used
-        torch.testing.assert_close(yaw, torch.deg2rad(20 * (which / 10 - batch["turn"][owner])))
+        assert torch.equal(turn, batch["turn"])
+        torch.testing.assert_close(view_turn, which / 10)
         seen |= set(which.tolist())
     assert len(seen) == 3 * count
 
 
-def test_residual_poses_are_added_to_the_yaw(views: TurnedViews) -> None:
-    run = task(views)
-    spoken = torch.tensor([[0.1, 0.2, -0.3, 0.5, -0.4, 0.9], [0.3, -0.2, 0.3, 0.1, 0.2, -0.9]])
-    run.networks["residual"] = _Speaks(spoken)
-    pose = run._relative_pose(torch.zeros(2, 3, 16, 16), torch.tensor([0]), torch.tensor([0.25]))
-    change = spoken[1] - spoken[0]
-    angles = torch.stack([60 * change[0], 30 * change[1] + math.degrees(0.25), 18 * change[2]])
-    torch.testing.assert_close(pose.euler()[0], torch.deg2rad(angles))
-    torch.testing.assert_close(pose.translation[0], torch.stack([0.1 * change[3], 0.1 * change[4], 0 * change[5]]))
-
-
-class _Speaks(nn.Module):
-    def __init__(self, numbers: Tensor) -> None:
-        super().__init__()
-        self.numbers = numbers
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Always the same."""
-        return self.numbers
-
-
-def test_settling_learns_the_crude_shape_and_drawn_lights(views: TurnedViews) -> None:
+def test_settling_learns_the_crude_shape_drawn_lights_and_turns(views: TurnedViews) -> None:
     run = task(views, replace(SMALL, width_multiplier=1 / 16, learning_rate=8e-3), settle=1000)
     batch = views(0, 12)
 
     def terms() -> dict[str, float]:
         parts = [run.settling(batch, 5000 + k) for k in range(4)]
-        assert all(torch.equal(part["total"], part["shape"] + part["light"]) for part in parts)
+        assert all(torch.equal(part["total"], part["shape"] + part["light"] + part["pose"]) for part in parts)
         return {name: float(np.mean([part[name].item() for part in parts])) for name in parts[0]}
 
     with torch.no_grad():
@@ -267,11 +138,12 @@ def test_settling_learns_the_crude_shape_and_drawn_lights(views: TurnedViews) ->
         expected = 100 * (run.network.depth(batch["image"]) - batch["ellipsoid"]).abs().mean()
         assert before["shape"] == pytest.approx(float(expected), rel=1e-5)
     for index in range(100):
-        assert set(run.step(index)) == {"total", "shape", "light"}
+        assert set(run.step(index)) == {"total", "shape", "light", "pose"}
     with torch.no_grad():
         after = terms()
     assert after["shape"] < 0.5 * before["shape"]
     assert after["light"] < 0.95 * before["light"]
+    assert after["pose"] < 0.9 * before["pose"]
 
 
 def test_losses_are_finite_and_fall(views: TurnedViews) -> None:
@@ -288,9 +160,9 @@ def test_losses_are_finite_and_fall(views: TurnedViews) -> None:
     before = means()
     for index in range(20, 85):
         terms = run.step(index)
-        assert set(terms) == {"total", "views", "roughness"}
+        assert set(terms) == {"total", "views", "pose", "roughness"}
         assert all(math.isfinite(value) for value in terms.values())
-        assert terms["total"] == pytest.approx(terms["views"] + terms["roughness"], rel=1e-4)
+        assert terms["total"] == pytest.approx(terms["views"] + terms["pose"] + terms["roughness"], rel=1e-4)
     after = means()
     assert after[0] < 0.85 * before[0]
     assert after[1] < 0.9 * before[1]
@@ -311,7 +183,7 @@ def test_four_and_four_iterations_are_eight(views: TurnedViews, tmp_path: Path) 
     assert (whole.config["settle"], whole.config["yaw_std_deg"]) == (3, 20)
 
 
-def test_light_and_residual_learn_slower(views: TurnedViews) -> None:
+def test_pose_and_light_learn_slower(views: TurnedViews) -> None:
     """Adam's first step moves every weight with a gradient by the learning rate."""
     run = task(views, settle=0)
     before = {name: value.clone() for name, value in run.networks.named_parameters()}
@@ -328,14 +200,15 @@ def test_a_snapshot_is_a_sheet_weights_and_scores(views: TurnedViews, tmp_path: 
     image = views(3, 2)["image"]
     run = task(views, validate=lambda predict: {"mean": float(predict(image)[0].mean())})
     scores = run.snapshot(tmp_path, 7)
-    depth, hit = run.predict(image)
+    depth, _ = run.predict(image)
     assert scores == {"mean": pytest.approx(float(depth.mean()))}
-    assert torch.equal(hit, torch.ones_like(depth))
-    assert Image.open(tmp_path / "0000007.png").size == (6 * 16 * 2, 6 * 16 * 2)
+    assert Image.open(tmp_path / "0000007.png").size == (7 * 16 * 2, 6 * 16 * 2)
     about = read_about(tmp_path / WEIGHTS_FILE)
     assert (about["steps"], about["validation"], about["pictures"]) == (7, scores, views.description)
     with torch.no_grad():
-        torch.testing.assert_close(load_turned(tmp_path / WEIGHTS_FILE).depth(image), depth, rtol=0, atol=2e-3)
+        scene, kept = load_turned(tmp_path / WEIGHTS_FILE)(image), run.network(image)
+    torch.testing.assert_close(scene.depth, kept.depth, rtol=0, atol=2e-3)
+    torch.testing.assert_close(scene.pose.rotation, kept.pose.rotation, rtol=0, atol=2e-3)
 
 
 def test_low_precision_is_the_depth_networks_alone(views: TurnedViews) -> None:
@@ -344,6 +217,7 @@ def test_low_precision_is_the_depth_networks_alone(views: TurnedViews) -> None:
     with torch.no_grad():
         a, b = (run.settling(batch, 0) for run in (exact, low))
     assert torch.equal(a["light"], b["light"])
+    assert torch.equal(a["pose"], b["pose"])
     assert not torch.equal(a["shape"], b["shape"])
     torch.testing.assert_close(a["shape"], b["shape"], rtol=0.05, atol=0)
     assert all(math.isfinite(value) for index in (0, 2) for value in low.step(index).values())

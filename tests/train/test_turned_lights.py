@@ -1,10 +1,12 @@
-"""The lights and brightnesses of the training from turned views, by hand."""
+"""The lights, brightnesses and yaws of the training from turned views, by hand."""
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from gan2shape.train.turned import drawn_lights, equally_bright
+from gan2shape.render.units import pose_from_units
+from gan2shape.train.turned import drawn_lights, equally_bright, pose_error, with_yaw
 
 
 def test_drawn_lights(rng: torch.Generator) -> None:
@@ -30,3 +32,27 @@ def test_brightness_within_the_mask_is_made_equal(rng: torch.Generator) -> None:
     torch.testing.assert_close(spoilt.grad, factor.expand_as(image))  # The factor is taken as a constant.
     black = equally_bright(torch.full((1, 3, 6, 6), -1.0), like[:1], torch.zeros(1, 1, 6, 6))
     assert torch.equal(black, torch.full_like(black, -1))
+
+
+def test_a_yaw_that_was_read_takes_the_place_of_the_networks() -> None:
+    units = torch.tensor([[0.1, 0.2, -0.3, 0.4, -0.5, 0.6], [-0.7, 0.8, 0.9, 0.0, 0.1, 0.2]], requires_grad=True)
+    turns = torch.tensor([1.5, -0.6])
+    found = with_yaw(units, turns)
+    expected = torch.tensor([[0.1, 30 / 60, -0.3, 0.4, -0.5, 0.6], [-0.7, -12 / 60, 0.9, 0.0, 0.1, 0.2]])
+    torch.testing.assert_close(found, expected)
+    angles = torch.rad2deg(pose_from_units(found.detach() * torch.tensor([0.0, 1, 0, 0, 0, 0])).euler())
+    torch.testing.assert_close(angles, torch.tensor([[0.0, 30, 0], [0.0, -12, 0]]))  # 20 degrees a deviation.
+    found.sum().backward()
+    assert units.grad is not None
+    assert units.grad.tolist() == [[1, 0, 1, 1, 1, 1]] * 2
+
+
+def test_the_error_of_a_pose() -> None:
+    turns = torch.tensor([1.5, -0.6])  # Units of 0.5 and -0.2.
+    units = torch.tensor([[0.1, 0.2, -0.3, 0.4, -0.5, 0.6], [-0.7, 0.8, 0.9, 0.0, 0.1, 0.2]])
+    yaw = (0.3 + 1.0) / 2
+    rest = (0.1 + 0.3 + 0.4 + 0.5 + 0.6 + 0.7 + 0.9 + 0.0 + 0.1 + 0.2) / 2
+    assert pose_error(units, turns).item() == pytest.approx(yaw + 0.1 * rest)
+    right = torch.tensor([[0.0, 0.5, 0, 0, 0, 0], [0.0, -0.2, 0, 0, 0, 0]])
+    assert pose_error(right, turns).item() == pytest.approx(0, abs=1e-6)
+    assert pose_error(right, -turns).item() == pytest.approx(0.7)

@@ -1,8 +1,7 @@
-"""A generator of heads that turn by one of its latents, rendered, so that everything about its pictures is known."""
+"""A generator of heads that turn by one of its latents, rendered, so that everything about its pictures is known; and
+trainings on it."""
 
 from __future__ import annotations
-
-import math
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,10 @@ from gan2shape.errors import InputError
 from gan2shape.generators import LoadedGenerator
 from gan2shape.generators.offsets import DirectOffset
 from gan2shape.networks.turned import camera_of
+from gan2shape.priors.ellipsoid import EllipsoidPrior
 from gan2shape.render import Camera, Lighting, Pose, normals_from_depth, reproject, shade
+from gan2shape.train.settings import TrainSettings
+from gan2shape.train.turned import TurnedTask, TurnedViews
 
 YAW_DEG = 20.0
 """Yaw for one unit of the first latent."""
@@ -20,6 +22,7 @@ _SIDE = 0.3
 """Sideways slope of the light for one unit of the second latent."""
 LATENTS = 5
 _NEAR, _FAR = 0.92, 1.02
+SMALL = TrainSettings(width_multiplier=1 / 32, batch_size=4, learning_rate=2e-3, weight_decay=0.0)
 
 
 def head(camera: Camera) -> tuple[Tensor, Tensor]:
@@ -117,6 +120,12 @@ def masker(image: Tensor) -> Tensor:
     return mask
 
 
-def yaw_pose(yaw_deg: float) -> Pose:
-    """A turn to the side of batch one."""
-    return Pose.from_euler(torch.tensor([[0.0, math.radians(yaw_deg), 0.0]]))
+def views_of(encoder: LinearEncoder, **changed: object) -> TurnedViews:
+    """Pictures of heads with turned views; names are those of `TurnedViews`."""
+    flags = {"masker": masker, "prior": EllipsoidPrior(), "camera": Heads().camera, "count": 12, "views": 3, "seed": 5}
+    return TurnedViews(heads_gan(), encoder, **{**flags, **changed})
+
+
+def task(pictures: TurnedViews, settings: TrainSettings = SMALL, **changed: object) -> TurnedTask:
+    """A training of small networks on the CPU; names are those of `TurnedTask`."""
+    return TurnedTask(pictures, settings, device=torch.device("cpu"), **{"settle": 2, **changed})
