@@ -60,7 +60,7 @@ def test_train_with_scores_and_go_on(
     assert "making 8 pictures" in said
     assert "3 of 3 iterations" in said
     records = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
-    assert {"shape", "light"} <= set(records[0])  # It settles first.
+    assert {"shape", "light", "pose"} <= set(records[0])  # It settles first.
     assert {"snapshot/side", "snapshot/mad"} <= set(records[-1])
     header = describe(weights(run))
     assert header["kind"] == "turned"
@@ -68,7 +68,7 @@ def test_train_with_scores_and_go_on(
     assert about["generator"] == load_generator(checkpoint).identity
     assert about["pictures"] == "8 pictures of tiny.safetensors with 2 turned views each, seed 0"
     assert (about["steps"], about["batch_size"], about["weight_decay"], about["seed"]) == (3, 4, 0, 0)
-    assert Image.open(run / "snapshots" / "0000003.png").size == (6 * 16 * 2, 6 * 16 * 2)
+    assert Image.open(run / "snapshots" / "0000003.png").size == (7 * 16 * 2, 6 * 16 * 2)
     with torch.no_grad():
         assert load_turned(weights(run)).depth(torch.zeros(1, 3, 16, 16)).shape == (1, 1, 16, 16)
     assert train(run, *own, "--final-rate", "1", "--steps", "4", "--resume") == 0
