@@ -25,6 +25,7 @@ PIVOT_DEPTH = 1.04
 DEPTHS = DepthRange()
 """What the depth network may predict."""
 _FRONTAL = 0.2
+_LEAST_LIGHT = 0.02
 
 
 def camera_of(image_size: int) -> Camera:
@@ -52,8 +53,8 @@ class TurnedNetworks(nn.Module):
         return DEPTHS.from_raw(self.depth_net(image).float())
 
     def lighting(self, image: Tensor) -> Lighting:
-        """The light in signed pictures (B, 3, S, S), in the camera's axes."""
-        return lighting_from_units(self.light_net(image))
+        """The light in signed pictures (B, 3, S, S), in the camera's axes, of strength 1 (see `of_strength_one`)."""
+        return of_strength_one(lighting_from_units(self.light_net(image)))
 
     def forward(self, image: Tensor) -> Scene:
         """The scene in signed pictures (B, 3, S, S).
@@ -71,6 +72,14 @@ def canonical_albedo(image: Tensor, depth: Tensor, pose: Pose, lighting: Lightin
     (B, 3, S, S) under these poses and lights (attached to the object)."""
     texture = sample_image(image, forward_grid(depth, pose, camera))
     return unshade(texture, normals_from_depth(depth, camera), lighting)
+
+
+def of_strength_one(lighting: Lighting) -> Lighting:
+    """Lights whose ambient and diffuse strengths add up to 1: a dark picture may show a dark object or a dim lamp, and
+    nothing tells which."""
+    total = lighting.ambient + lighting.diffuse + 2 * _LEAST_LIGHT
+    ambient, diffuse = ((strength + _LEAST_LIGHT) / total for strength in (lighting.ambient, lighting.diffuse))
+    return Lighting(ambient, diffuse, lighting.direction)
 
 
 def in_object_frame(lighting: Lighting, pose: Pose) -> Lighting:

@@ -26,7 +26,7 @@ from gan2shape.networks.trained import NetworkSizes
 from gan2shape.networks.turned import TURNED, TurnedNetworks, canonical_albedo, in_object_frame
 from gan2shape.priors.ellipsoid import EllipsoidPrior
 from gan2shape.render import Camera, Lighting, diffuse_shading, normals_from_depth, render, reproject, shade
-from gan2shape.render.units import PoseRange, lighting_from_units, lighting_to_units, pose_from_units
+from gan2shape.render.units import PoseRange, lighting_to_units, pose_from_units
 from gan2shape.render.warp import forward_grid, sample_image
 from gan2shape.train.gallery import normal_picture, turned_scene
 from gan2shape.train.run import iteration_rng
@@ -217,7 +217,7 @@ class TurnedTask(AdamTask):
         depth = self._depth(image)
         guess = self.network.view_net(both)
         poses = pose_from_units(with_yaw(guess, turns), PoseRange())
-        lights = in_object_frame(lighting_from_units(self.network.light_net(both)), poses)
+        lights = in_object_frame(self.network.lighting(both), poses)
         normals = normals_from_depth(depth, self.camera)
         albedo = canonical_albedo(image, depth, poses[:count], lights[:count], self.camera)
         shown = sample_image(mask, forward_grid(depth, poses[:count], self.camera))
