@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gan2shape.errors import CheckpointError
-from gan2shape.networks.trained import DepthNetwork, NetworkSizes, describe, save_networks
+from gan2shape.generators import load_generator
+from gan2shape.io.images import read_image
+from gan2shape.networks.trained import DepthNetwork, NetworkSizes, describe, read_about, save_networks
 from gan2shape.networks.turned import (
     PIVOT_DEPTH,
     TURNED,
@@ -22,6 +24,7 @@ from gan2shape.networks.turned import (
     canonical_albedo,
     in_object_frame,
     load_turned,
+    of_strength_one,
 )
 from gan2shape.render import Lighting, Pose, Scene, normals_from_depth, render
 
@@ -86,7 +89,8 @@ def test_albedo_is_the_picture_divided_by_its_shading(networks: TurnedNetworks, 
     direction = np.concatenate([units[:, 2:], np.ones((3, 1))], 1)
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     lambert = np.maximum(np.einsum("bcyx,bc->byx", normals, direction), 0)
-    ambient, diffuse = units.T[:2, :, None, None] / 2 + 0.5
+    strengths = units[:, :2] / 2 + 0.52  # A little of each, so that no light is ever out.
+    ambient, diffuse = (strengths / strengths.sum(1, keepdims=True)).T[..., None, None]
     shading = np.maximum(ambient + diffuse * lambert, 0.05)[:, None]
     expected = np.clip((pictures.numpy() + 1) / 2 / shading, 0, 1) * 2 - 1
     inner = (..., slice(1, -1), slice(1, -1))  # The outermost pixels may be read just beside the picture.
@@ -190,5 +194,22 @@ def test_other_files_and_pictures(networks: TurnedNetworks, tmp_path: Path) -> N
         networks(torch.zeros(1, 3, 32, 32))
 
 
-def test_bundled_weights_have_their_place_beside_the_generators() -> None:
-    assert (bundled_turned().parent / "stylegan2_synface64.safetensors").is_file()
+def test_lights_have_strength_one_and_are_never_out() -> None:
+    direction = torch.tensor([[0.6, 0.0, 0.8]]).expand(3, 3)
+    given = Lighting(torch.tensor([[0.3], [0.0], [0.9]]), torch.tensor([[0.6], [0.0], [0.0]]), direction)
+    found = of_strength_one(given)
+    torch.testing.assert_close(found.ambient + found.diffuse, torch.ones(3, 1))
+    torch.testing.assert_close(found.ambient[:, 0], torch.tensor([0.32 / 0.94, 0.5, 0.92 / 0.94]))
+    assert torch.equal(found.direction, direction)
+
+
+def test_the_bundled_networks_see_a_head_that_turns() -> None:
+    networks = load_turned(bundled_turned())
+    assert read_about(bundled_turned())["generator"] == load_generator().sha256
+    picture = read_image(bundled_turned().parent / "sample_head.png", size=networks.image_size)
+    both = networks(torch.cat([picture, picture.flip(-1)]))
+    yaw = torch.rad2deg(both.pose.euler()[:, 1])
+    assert yaw[0].abs() > 5
+    assert torch.sign(yaw[0]) == -torch.sign(yaw[1])  # Its mirror image is turned the other way.
+    middle = both.depth[0, 0, 24:40, 28:36].mean()
+    assert middle < both.depth[0, 0, 24:40, :8].mean() - 0.02  # A head comes forward in its middle.
