@@ -1,4 +1,4 @@
-"""``gan2shape train turned``: depth and light in one pass, learned from views that a generator turns by itself."""
+"""``gan2shape train turned``: shape, pose and light in one pass, from views that a generator turns by itself."""
 
 from __future__ import annotations
 
