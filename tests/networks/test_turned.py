@@ -70,7 +70,7 @@ def test_a_scene_is_its_three_networks(networks: TurnedNetworks, pictures: Tenso
     torch.testing.assert_close(scene.depth, networks.depth(pictures))
     torch.testing.assert_close(scene.pose.euler(), torch.deg2rad(60 * units[:, :3]), rtol=0, atol=1e-5)
     torch.testing.assert_close(scene.pose.translation, F.pad(0.1 * units[:, 3:5], (0, 1)))
-    light = networks.lighting(pictures)
+    light = of_strength_one(networks.lighting(pictures))
     assert torch.equal(scene.lighting.ambient, light.ambient)
     for k in range(3):  # As the object turned back sees the light.
         turned = np.linalg.inv(scene.pose.rotation[k].double().numpy()) @ light.direction[k].double().numpy()

@@ -53,17 +53,17 @@ class TurnedNetworks(nn.Module):
         return DEPTHS.from_raw(self.depth_net(image).float())
 
     def lighting(self, image: Tensor) -> Lighting:
-        """The light in signed pictures (B, 3, S, S), in the camera's axes, of strength 1 (see `of_strength_one`)."""
-        return of_strength_one(lighting_from_units(self.light_net(image)))
+        """The light in signed pictures (B, 3, S, S), in the camera's axes, as the network says it."""
+        return lighting_from_units(self.light_net(image))
 
     def forward(self, image: Tensor) -> Scene:
-        """The scene in signed pictures (B, 3, S, S).
+        """The scene in signed pictures (B, 3, S, S), its light of strength 1 (see `of_strength_one`).
 
         The albedo is the picture, brought to the canonical frame, divided by its shading, so that the scene shows the
         picture (nearly) exactly where the canonical frame sees it.
         """
         depth, pose = self.depth(image), pose_from_units(self.view_net(image))
-        lighting = in_object_frame(self.lighting(image), pose)
+        lighting = in_object_frame(of_strength_one(self.lighting(image)), pose)
         return Scene(depth, canonical_albedo(image, depth, pose, lighting, self.camera), pose, lighting)
 
 
