@@ -11,10 +11,14 @@ import pytest
 import torch
 from PIL import Image
 
+from gan2shape import networks
 from gan2shape.cli import main
+from gan2shape.cli.methods import TURNED
 from gan2shape.cli.validation import read_validation
 from gan2shape.errors import InputError
 from gan2shape.networks.trained import read_about
+from gan2shape.networks.turned import bundled_turned, load_turned
+from gan2shape.result import ReconstructionResult
 from tests.train.faces import Spheres
 
 Mistake = Callable[..., str]
@@ -102,10 +106,20 @@ def test_a_plan_names_method_and_weights(picture: Path, capsys: pytest.CaptureFi
     )
 
 
-def test_fast_is_a_method(picture: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["reconstruct", str(picture), "--fast", "--dry-run"]) == 0
+def test_fast_is_a_method(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    head = str(bundled_turned().parent / "sample_head.png")
+    assert main(["reconstruct", head, "--fast", "--dry-run"]) == 0
     plan = json.loads(capsys.readouterr().out)
-    assert (plan["method"], plan["weights"]) == ("turned", "bundled")
+    assert (plan["method"], plan["weights"]) == (TURNED, "bundled") == (networks.turned.TURNED, "bundled")
+    assert main(["reconstruct", head, "--fast", "--threads", "1", "-o", str(tmp_path)]) == 0
+    assert "warning: one pass takes every picture" in capsys.readouterr().out
+    result = ReconstructionResult.load(tmp_path / "sample_head")
+    assert (result.method, result.generator.name) == (TURNED, bundled_turned().name)
+    with torch.no_grad():
+        expected = load_turned(bundled_turned())(result.image)
+    torch.testing.assert_close(result.scene.depth, expected.depth)
+    torch.testing.assert_close(result.scene.pose.rotation, expected.pose.rotation)
+    assert (tmp_path / "sample_head" / "mesh.glb").stat().st_size > 10_000
 
 
 @pytest.mark.parametrize(

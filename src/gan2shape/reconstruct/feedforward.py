@@ -34,6 +34,10 @@ DEPTH_ALONE = (
     "supervised predicts the depth of the view alone: the albedo is the picture itself under an even light, and the "
     "pose is that of the picture"
 )
+UNJUDGED = (
+    "one pass takes every picture for one like those of its training, and does not say how far it is from them; "
+    "reconstruct without --fast does"
+)
 _LOG_FILE = "log.txt"
 
 
@@ -80,7 +84,7 @@ def load_method(name: str, file: Path, device: torch.device | str = "cpu") -> Tr
         camera, predict, warnings = Camera(network.image_size), partial(depth_scene, network), (DEPTH_ALONE,)
     elif name == TURNED:
         turned = load_turned(file).to(device)
-        camera, predict = turned.camera, turned.__call__
+        camera, predict, warnings = turned.camera, turned.__call__, (UNJUDGED,)
     else:
         raise ValueError(f"the method must be one of {', '.join(METHODS)}; got {name!r}")
     record = GeneratorRecord(file.name, sha256(file))

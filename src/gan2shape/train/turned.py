@@ -95,8 +95,10 @@ class TurnedViews:
 
     def __call__(self, start: int, count: int) -> Mapping[str, Tensor]:
         """Pictures number ``start`` … ``start + count - 1``."""
-        numbers = torch.arange(start, start + count)
-        chosen = torch.stack([self._order(int(number) // self.count)[number % self.count] for number in numbers])
+        epochs = range(start // self.count, (start + count - 1) // self.count + 1)
+        orders = torch.cat([self._order(epoch) for epoch in epochs])
+        first = start - epochs[0] * self.count
+        chosen = orders[first : first + count]
         return {name: values[chosen] for name, values in self._maps.items()}
 
     def _order(self, epoch: int) -> Tensor:
@@ -184,7 +186,7 @@ class TurnedTask(AdamTask):
         return cast(TurnedNetworks, self.networks["turned"])
 
     def step(self, index: int) -> dict[str, float]:
-        """Iteration ``index``: one batch, every second one mirrored, one update."""
+        """Iteration ``index``: one batch, half of them mirrored as a whole, one update."""
         batch = {name: values.to(self.device) for name, values in self.batch(index).items()}
         if torch.rand(1, generator=self.rng(index, "mirror"), device=self.device) < 0.5:
             batch = {name: -values if "turn" in name else values.flip(-1) for name, values in batch.items()}
