@@ -61,9 +61,6 @@ def test_features_of_vgg(tmp_path: Path, mistake: Mistake) -> None:
     assert main(["reconstruct", *flags, "--features", str(tmp_path / "vgg.pth")]) == 0
     assert ReconstructionResult.load(tmp_path / "sample_1").generator.features.startswith("vgg.pth ")
     assert "vgg.pt" in mistake("reconstruct", *flags, "--features", str(tmp_path / "vgg.pt"))
-    for other in ("--vgg", "--download-vgg"):
-        said = mistake("reconstruct", *flags, "--features", "tests.generators.own_gan:pyramid", other, str(tmp_path))
-        assert "both take the discriminator's place; choose one" in said
 
 
 def test_code_in_the_current_folder(tmp_path: Path, command: Command) -> None:

@@ -111,8 +111,6 @@ class Reconstruct:
         """Reconstruct all pictures, with the latents that are known."""
         check_settings(self.config)
         check_method(self)
-        if self.runtime.features is not None and (self.vgg is not None or self.download_vgg is not None):
-            raise UserError("--features and --vgg or --download-vgg both take the discriminator's place; choose one")
         self.framing.check(self.pictures)
         folders = self._folders()
         if self.dry_run:
