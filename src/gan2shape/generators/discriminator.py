@@ -51,6 +51,13 @@ class DiscriminatorConfig:
         """4, 8, ... up to `resolution`."""
         return tuple(2**level for level in range(2, int(math.log2(self.resolution)) + 1))
 
+    @property
+    def weight_count(self) -> int:
+        """How many weights the 3x3 convolutions and the first linear layer have, which are nearly all."""
+        widths = [self.channels[side] for side in self.resolutions]
+        pairs = zip(widths[1:], widths[:-1], strict=True)
+        return 25 * widths[0] ** 2 + sum(9 * (width + after) * width for width, after in pairs)
+
 
 class EqualConv(nn.Module):
     """Filters (O, I, k, k) with the run-time scale ``1 / sqrt(I k k)``."""

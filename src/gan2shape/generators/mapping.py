@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from gan2shape.generators.ops import EqualLinear, pixel_norm
 
+LARGEST_LATENT = 16_384
+"""Most numbers of a z or w that a file may claim, 32 times the usual: thousands of latents are drawn at once."""
 MAPPING_LR_MUL = 0.01
 
 

@@ -89,8 +89,8 @@ def generator_state(network: NvidiaNetwork, class_index: int | None = None) -> S
             _styled(source, f"{block}.conv1", "conv1", state, noise=0)
         if f"{block}.skip.weight" in source:
             state[f"skips.{level - 1}.weight"] = source.take(f"{block}.skip.weight", 4)
-        channels = state[f"convs.{first + 1}.conv.weight" if level else "conv1.conv.weight"].shape[1]
-        _to_rgb(source, f"{block}.torgb", f"to_rgbs.{level - 1}" if level else "to_rgb1", state, channels)
+        before = f"convs.{first + 1}" if level else "conv1"
+        _to_rgb(source, f"{block}.torgb", f"to_rgbs.{level - 1}" if level else "to_rgb1", state, before)
     if f"synthesis.b{sides[-1]}.torgb.weight" not in network.tensors:
         raise CheckpointError(f"the generator lacks the tensor synthesis.b{sides[-1]}.torgb.weight")
     source.finish()
@@ -113,7 +113,10 @@ def mapping_layers(source: Source, class_index: int | None) -> list[tuple[Tensor
     layers: list[tuple[Tensor, Tensor]] = []
     while (name := f"mapping.fc{len(layers)}") and f"{name}.weight" in source:
         factor = source.network.setting(f"{name}.bias_gain", MAPPING_LR_MUL) / MAPPING_LR_MUL
-        layers.append((source.take(f"{name}.weight", 2) * factor, source.take(f"{name}.bias", 1) * factor))
+        weight, bias = source.take(f"{name}.weight", 2) * factor, source.take(f"{name}.bias", 1) * factor
+        if len(bias) != len(weight):
+            raise CheckpointError(f"the {source.what}'s tensor {name}.bias must hold {len(weight)} numbers")
+        layers.append((weight, bias))
     if not layers:
         raise CheckpointError(f"the {source.what} lacks the tensor mapping.fc0.weight")
     if condition is not None and layers[0][0].shape[1] > len(condition):
@@ -196,16 +199,16 @@ def _styled(source: Source, layer: str, target: str, state: State, *, noise: int
         state[f"noises.noise_{noise}"] = source.take(f"{layer}.noise_const", 2)[None, None]
 
 
-def _to_rgb(source: Source, layer: str, target: str, state: State, inputs: int) -> None:
-    """A to-RGB layer, or one that adds nothing where there is none."""
+def _to_rgb(source: Source, layer: str, target: str, state: State, before: str) -> None:
+    """A to-RGB layer, or where there is none one that adds nothing, as wide as the convolution before it."""
     if f"{layer}.weight" in source:
         _affine(source, layer, target, state)
         state[f"{target}.bias"] = source.take(f"{layer}.bias", 1)[None, :, None, None]
         if state[f"{target}.bias"].shape[1] != 3:
             raise CheckpointError(f"the generator draws {state[f'{target}.bias'].shape[1]} channels instead of RGB")
         return
-    w_dim = state["conv1.conv.modulation.weight"].shape[1]
-    state[f"{target}.conv.weight"] = torch.zeros(1, 3, inputs, 1, 1)
-    state[f"{target}.conv.modulation.weight"] = torch.zeros(inputs, w_dim)
-    state[f"{target}.conv.modulation.bias"] = torch.zeros(inputs)
+    modulation = torch.zeros_like(state[f"{before}.conv.modulation.weight"])
+    state[f"{target}.conv.weight"] = torch.zeros(1, 3, len(modulation), 1, 1)
+    state[f"{target}.conv.modulation.weight"] = modulation
+    state[f"{target}.conv.modulation.bias"] = torch.zeros(len(modulation))
     state[f"{target}.bias"] = torch.zeros(1, 3, 1, 1)

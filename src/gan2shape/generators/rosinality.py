@@ -20,6 +20,7 @@ from gan2shape.generators.ops import fir_kernel
 from gan2shape.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator
 
 _Network = TypeVar("_Network", bound=nn.Module)
+_CLAIM_FACTOR, _CLAIM_SPARE = 4, 1_000_000
 _FIR_NAME = re.compile(r"(^|\.)kernel$")
 
 
@@ -31,6 +32,7 @@ def read_generator(state: Mapping[str, Tensor]) -> StyleGAN2Generator:
     """
     state = _clean(state, "generator")
     config = generator_config(state)
+    check_claim(config.weight_count, state, "generator")
     generator = _build(lambda: StyleGAN2Generator(config), "generator")
     optional = {name for name in generator.state_dict() if name.startswith("noises.")}
     _load(generator, state, optional, "generator")
@@ -45,6 +47,7 @@ def read_discriminator(state: Mapping[str, Tensor]) -> StyleGAN2Discriminator:
     """
     state = _clean(state, "discriminator")
     config = discriminator_config(state)
+    check_claim(config.weight_count, state, "discriminator")
     discriminator = _build(lambda: StyleGAN2Discriminator(config), "discriminator")
     _load(discriminator, state, set(), "discriminator")
     return discriminator
@@ -91,6 +94,20 @@ def discriminator_config(state: Mapping[str, Tensor]) -> DiscriminatorConfig:
         channels[resolution // 2**block] = _shape(state, f"convs.{block}.conv2.1.weight", 4)[0]
     sees_every_size = "from_rgbs.0.0.weight" in state
     return DiscriminatorConfig(resolution=resolution, channels=channels, sees_every_size=sees_every_size)
+
+
+def check_claim(claimed: int, state: Mapping[str, Tensor], what: str) -> None:
+    """Refuse sizes that ask for much more than there is: a few small tensors can claim any number of bytes.
+
+    Raises:
+        CheckpointError: `claimed` weights are many times those of `state`. What is a little too much is left to the
+            comparison with the built module, which names the tensor.
+    """
+    held = sum(tensor.numel() for tensor in state.values())
+    if claimed > _CLAIM_FACTOR * held + _CLAIM_SPARE:
+        raise CheckpointError(
+            f"the {what}'s sizes do not fit together: they ask for {claimed} weights, and there are {held} numbers"
+        )
 
 
 def _clean(state: Mapping[str, Tensor], what: str) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from gan2shape.generators.mapping import MappingNetwork
+from gan2shape.generators.mapping import LARGEST_LATENT, MappingNetwork
 from gan2shape.generators.stylegan2_layers import (
     ConstantInput,
     FrozenLayer,
@@ -63,11 +63,21 @@ class StyleGAN2Config:
             raise ValueError(f"channels must name a positive count for every resolution; missing {missing}")
         if min(self.z_dim, self.w_dim, self.mapping_layers) < 1:
             raise ValueError("z_dim, w_dim and mapping_layers must be positive")
+        if max(self.z_dim, self.w_dim) > LARGEST_LATENT:
+            raise ValueError(f"z_dim and w_dim must be at most {LARGEST_LATENT}; got {self.z_dim} and {self.w_dim}")
 
     @property
     def resolutions(self) -> tuple[int, ...]:
         """4, 8, ... up to `resolution`."""
         return tuple(2**level for level in range(2, int(math.log2(self.resolution)) + 1))
+
+    @property
+    def weight_count(self) -> int:
+        """How many weights the mapping network and the 3x3 convolutions have, which are nearly all."""
+        mapping = self.w_dim * (self.z_dim + (self.mapping_layers - 1) * self.w_dim)
+        widths = [self.channels[side] for side in self.resolutions]
+        pairs = zip(widths[:1] + widths[:-1], widths, strict=True)
+        return mapping + sum(9 * (before + width) * width for before, width in pairs)
 
     @property
     def num_ws(self) -> int:

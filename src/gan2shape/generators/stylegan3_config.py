@@ -5,7 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from gan2shape.generators.mapping import LARGEST_LATENT
+
 RGB = 3
+LARGEST_MARGIN = 100
+"""Ten times the published one; the margin is painted at every layer."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,10 @@ class StyleGAN3Config:
             raise ValueError(f"{len(self.channels)} layers are too few for {self.critical_layers} critical ones")
         if min(*self.channels, self.z_dim, self.w_dim, self.mapping_layers) < 1 or self.margin < 0:
             raise ValueError("channels, z_dim, w_dim and mapping_layers must be positive, margin not negative")
+        if max(self.z_dim, self.w_dim) > LARGEST_LATENT:
+            raise ValueError(f"z_dim and w_dim must be at most {LARGEST_LATENT}; got {self.z_dim} and {self.w_dim}")
+        if self.margin > LARGEST_MARGIN:
+            raise ValueError(f"margin must be at most {LARGEST_MARGIN} samples; got {self.margin}")
         if self.clamp is not None and not self.clamp > 0:
             raise ValueError(f"clamp must be positive or None; got {self.clamp}")
         if self.kernel_size not in (1, 3):

@@ -10,12 +10,11 @@ from torch import Tensor
 from gan2shape.errors import CheckpointError
 from gan2shape.generators.nvidia import mapping_layers
 from gan2shape.generators.nvidia_records import NvidiaNetwork, Source, network_of
+from gan2shape.generators.rosinality import check_claim
 from gan2shape.generators.stylegan3 import StyleGAN3Generator
 from gan2shape.generators.stylegan3_config import FIRST_CUTOFF, StyleGAN3Config, layer_plans
 
 _LAYER = re.compile(r"synthesis\.(L(\d+)_(\d+)_(\d+))\.weight")
-_PLAIN_TENSORS = 4_000_000_000
-"""More numbers than any published generator has by far; a claim above it is not followed."""
 
 
 def is_stylegan3(network: NvidiaNetwork) -> bool:
@@ -40,7 +39,7 @@ def read_stylegan3(node: object, class_index: int | None = None) -> StyleGAN3Gen
     mapping = mapping_layers(source, class_index)
     names = _layer_names(network)
     config = _config(network, names, mapping)
-    generator = _build(config, names)
+    generator = _build(config, names, network)
     state = {f"style.{index}.weight": weight for index, (weight, _) in enumerate(mapping, start=1)}
     state |= {f"style.{index}.bias": bias for index, (_, bias) in enumerate(mapping, start=1)}
     wanted = generator.state_dict()
@@ -99,7 +98,7 @@ def _config(
         raise CheckpointError(f"the sizes of {first} to {last} do not fit together: {error}") from error
 
 
-def _build(config: StyleGAN3Config, names: list[tuple[str, int, int]]) -> StyleGAN3Generator:
+def _build(config: StyleGAN3Config, names: list[tuple[str, int, int]], network: NvidiaNetwork) -> StyleGAN3Generator:
     """A new generator whose layers have the names found; torch's random state stays as it was."""
     plans = layer_plans(config)
     for index, ((name, _, _), plan) in enumerate(zip(names, plans, strict=True)):
@@ -107,9 +106,9 @@ def _build(config: StyleGAN3Config, names: list[tuple[str, int, int]]) -> StyleG
             raise CheckpointError(
                 f"the layers do not follow the published schedule: {name} should be {plan.name(index)}"
             )
+    mapping = config.w_dim * (config.z_dim + (config.mapping_layers - 1) * config.w_dim)
     weights = sum(plan.in_channels * plan.out_channels * config.kernel_size**2 for plan in plans)
-    if weights + config.w_dim * max(config.z_dim, config.w_dim) > _PLAIN_TENSORS:
-        raise CheckpointError("the generator claims to have more weights than can be read")
+    check_claim(mapping + weights + config.channels[0] ** 2, network.tensors, "generator")
     with torch.random.fork_rng(devices=[]):
         return StyleGAN3Generator(config)
 
