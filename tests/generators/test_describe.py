@@ -40,6 +40,22 @@ def test_a_conditional_residual_stylegan2(tmp_path: Path) -> None:
         describe_generator(tmp_path / "a.pt", latent_dim=9)
 
 
+def test_what_the_file_holds_is_told_and_not_what_becomes_of_it(tmp_path: Path) -> None:
+    """The layers that an "orig" network lacks are zeros once it is read, and a class is folded into its weights."""
+    networks = {
+        "G_ema": test_nvidia.generator_tensors("orig", classes=3),
+        "D": test_nvidia_discriminator.discriminator_tensors("orig", 3),
+    }
+    torch.save(networks, tmp_path / "a.pt")
+    facts = describe_generator(tmp_path / "a.pt")
+    assert facts["architectures"] == {"generator": "orig", "discriminator": "orig"}
+    trained = ("weight", "bias", "const", "noise_strength")
+    assert facts["parameters"] == {
+        what: sum(tensor.numel() for name, tensor in networks[which].items() if name.rpartition(".")[2] in trained)
+        for what, which in (("generator", "G_ema"), ("discriminator", "D"))
+    }
+
+
 def test_parameters_of_a_stylegan3_are_counted(tmp_path: Path) -> None:
     state = test_stylegan3.random_state()
     torch.save(state, tmp_path / "a.pt")

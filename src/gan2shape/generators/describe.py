@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from torch import nn
-
-from gan2shape.generators.checkpoint import Checkpoint, Networks
-from gan2shape.generators.discriminator import StyleGAN2Discriminator
+from gan2shape.generators.checkpoint import Checkpoint, Networks, Tensors
+from gan2shape.generators.nvidia_records import NvidiaNetwork
 from gan2shape.generators.stylegan2 import StyleGAN2Generator
 from gan2shape.generators.stylegan3 import StyleGAN3Generator
+
+_BUFFER = re.compile(
+    r"(^|\.)(noises\..*|kernel|noise_const|resample_filter|w_avg|up_filter|down_filter|magnitude_ema|freqs|phases"
+    r"|transform)$"
+)
+"""Tensors of a network that were not trained."""
 
 
 def describe(checkpoint: Checkpoint, networks: Networks) -> dict[str, Any]:
@@ -26,11 +31,11 @@ def describe(checkpoint: Checkpoint, networks: Networks) -> dict[str, Any]:
         "w_dim": config.w_dim,
         "num_ws": config.num_ws,
         "mapping_layers": config.mapping_layers,
-        "parameters": {"generator": _count(generator), "discriminator": _count(discriminator)},
+        "parameters": {"generator": _count(checkpoint.generator), "discriminator": _count(checkpoint.discriminator)},
         "missing": _missing(networks),
         "metadata": dict(checkpoint.metadata),
     }
-    architectures = _architectures(generator, discriminator)
+    architectures = _architectures(checkpoint, networks)
     if architectures:
         facts["architectures"] = architectures
     origin = checkpoint.origin
@@ -56,16 +61,24 @@ def kind_of(generator: StyleGAN2Generator | StyleGAN3Generator) -> str:
     return "StyleGAN3-R" if generator.config.kernel_size == 1 else "StyleGAN3-T"
 
 
-def _architectures(
-    generator: StyleGAN2Generator | StyleGAN3Generator, discriminator: StyleGAN2Discriminator | None
-) -> dict[str, str]:
+def _architectures(checkpoint: Checkpoint, networks: Networks) -> dict[str, str]:
     """Of networks other than the usual ones: a generator that adds pictures up, and a residual discriminator."""
     found = {}
+    generator, discriminator = networks.generator, networks.discriminator
     if isinstance(generator, StyleGAN2Generator) and generator.config.residual:
         found["generator"] = "resnet"
+    elif isinstance(generator, StyleGAN2Generator) and _lacks(checkpoint.generator, "synthesis.b4.torgb.weight"):
+        found["generator"] = "orig"
     if discriminator is not None and discriminator.config.sees_every_size:
         found["discriminator"] = "skip"
+    elif discriminator is not None and _lacks(checkpoint.discriminator, "b8.skip.weight"):
+        found["discriminator"] = "orig"
     return found
+
+
+def _lacks(source: Tensors | NvidiaNetwork | None, name: str) -> bool:
+    """Whether a network under NVIDIA's names has no such tensor; the common layout has none of these architectures."""
+    return isinstance(source, NvidiaNetwork) and name not in source.tensors
 
 
 def _missing(networks: Networks) -> list[str]:
@@ -78,5 +91,9 @@ def _missing(networks: Networks) -> list[str]:
     return [what for what, is_absent in absent.items() if is_absent]
 
 
-def _count(network: nn.Module | None) -> int:
-    return 0 if network is None else sum(parameter.numel() for parameter in network.parameters())
+def _count(source: Tensors | NvidiaNetwork | None) -> int:
+    """Count of what was trained in the file; networks as they are used have other sizes where layers were folded."""
+    if source is None:
+        return 0
+    tensors = source.tensors if isinstance(source, NvidiaNetwork) else source
+    return sum(tensor.numel() for name, tensor in tensors.items() if not _BUFFER.search(name))
