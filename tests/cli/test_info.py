@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from gan2shape import __version__
 from gan2shape.cli import main
 from tests.cli.conftest import RESOLUTION
+from tests.io import official_files
 
 
 def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, object]:
@@ -48,6 +49,33 @@ def test_a_file_of_other_tensors(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert facts["shapes"] == {"latent": [1, 8]}
     assert facts["file: made"] == "by hand"
     assert "no generator" in facts
+
+
+def test_every_file_of_a_release(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], mistake: Callable[..., str]
+) -> None:
+    """Networks have a test of their own, with their conversion."""
+    latents = {"000": torch.ones(512), "001": torch.ones(512)}
+    pictures = {name: (b"a picture", latent) for name, latent in latents.items()}
+    official_files.unpack(tmp_path, "celeba", states={}, pictures=pictures)
+    folder, checkpoints = tmp_path / "data" / "celeba", tmp_path / "checkpoints" / "view_light"
+    for name in latents:  # One is a dictionary, one a bare tensor.
+        facts = told(capsys, str(folder / "latents" / f"{name}.pt"))
+        assert (facts["kind"], facts["shapes"]) == ("latent", {"latent": [512]})
+    facts = told(capsys, str(checkpoints / "celeba_view_mvn.pth"))
+    assert (facts["kind"], facts["shapes"]) == ("Gaussian of the original program", {"cov": [6, 6], "mean": [6]})
+    (folder / "latents" / "001.pt").unlink()
+    facts = told(capsys, str(folder / "list.txt"))
+    assert (facts["kind"], facts["pictures"], facts["latents"]) == ("list of pictures", 2, 1)
+    file = tmp_path / "configs" / "celeba.yml"
+    facts = told(capsys, str(file))
+    assert (facts["kind"], facts["preset"]) == ("configuration of the original program", "paper-celeba")
+    assert facts["names"]["networks"] == "checkpoints/gan2shape/celeba_pretrain.pth"  # type: ignore[index]
+    file.write_text(file.read_text().replace("fov: 10", "fov: 11"))
+    assert told(capsys, str(file))["preset"] == "none has these settings"
+    file.write_text("batchsizes: 3\n")
+    assert "line 1: the original program has no key batchsizes" in mistake("info", file)
+    assert "No such file" in mistake("info", tmp_path / "none.txt")
 
 
 def test_files_that_hold_nothing(tmp_path: Path, mistake: Callable[..., str]) -> None:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from gan2shape.errors import CheckpointError
 
 _SHOWN_TENSORS = 20
+_LIST, _CONFIGURATIONS = ".txt", (".yml", ".yaml")
+_KINDS = {"Gaussian": "Gaussian of the original program", "latent": "latent"}
+"""By `gan2shape.io.official.kind_of_release`, of what is not networks."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,8 @@ class Info:
     file: Annotated[
         Positional[str | None], arg(metavar="[FILE]", help_behavior_hint="(default: the bundled generator)")
     ] = None
-    """File to look into (.safetensors, .pt, .pkl): a generator, networks, or any tensors; or module:function."""
+    """File to look into: a generator, networks or any tensors (.safetensors, .pt, .pth, .pkl); the original program's
+    lists and configurations (.txt, .yml); or module:function."""
     class_index: Annotated[int | None, arg(name="class", metavar="N", help_behavior_hint="(optional)")] = None
     """Check that a conditional generator has this class."""
     latent_dim: Annotated[int | None, arg(metavar="COUNT", help_behavior_hint="(optional)")] = None
@@ -67,6 +71,8 @@ class Info:
         see_own_code(source)
         plain = source == BUNDLED or is_reference(source)
         path = Path(source).expanduser()
+        if not plain and path.suffix.lower() in (_LIST, *_CONFIGURATIONS):
+            return _text_file(path)
         trained = {} if plain or path.suffix.lower() == ".pkl" else describe(path)
         if trained:
             return {"networks": path.name, "sha256": sha256(path), **trained}
@@ -104,11 +110,15 @@ def _bundle() -> dict[str, Any]:
 def _other_file(file: Path, reason: CheckpointError) -> dict[str, Any]:
     """Sizes of the original program's networks; names and shapes of any other file's tensors."""
     from gan2shape.errors import CheckpointError
-    from gan2shape.io.checkpoints import read_metadata, read_tensors, sha256
-    from gan2shape.io.official import is_networks
+    from gan2shape.io.checkpoints import read_metadata, read_one_tensor, read_tensors, sha256
+    from gan2shape.io.official import RELEASED_LATENT, is_networks, kind_of_release
     from gan2shape.reconstruct.official import describe_networks
 
-    tensors = read_tensors(file)  # Raises again what is wrong with a file that is no checkpoint at all.
+    kind = kind_of_release(file)
+    if kind == RELEASED_LATENT:
+        tensors = {"latent": read_one_tensor(file, "latent")}  # A bare one has no name in its file.
+    else:
+        tensors = read_tensors(file)  # Raises again what is wrong with a file that is no checkpoint at all.
     metadata = _named(read_metadata(file))
     if is_networks(tensors):
         try:
@@ -116,8 +126,25 @@ def _other_file(file: Path, reason: CheckpointError) -> dict[str, Any]:
         except CheckpointError as wrong:
             reason = wrong
     shapes = {name: list(tensor.shape) for name, tensor in sorted(tensors.items())[:_SHOWN_TENSORS]}
-    facts = {"file": file.name, "sha256": sha256(file), "no generator": str(reason), "tensors": len(tensors)}
-    return {**facts, "shapes": shapes, **metadata}
+    facts: dict[str, Any] = {"file": file.name, "sha256": sha256(file)}
+    facts |= {"kind": _KINDS[kind]} if kind in _KINDS else {}
+    return {**facts, "no generator": str(reason), "tensors": len(tensors), "shapes": shapes, **metadata}
+
+
+def _text_file(file: Path) -> dict[str, Any]:
+    """What a list of pictures or a configuration of the original program names."""
+    from gan2shape.io.official import read_list
+    from gan2shape.reconstruct.official_config import read_official_config
+
+    if file.suffix.lower() == _LIST:
+        listed = read_list(file)
+        latents = sum(one.latent is not None for one in listed)
+        return {"file": file.name, "kind": "list of pictures", "pictures": len(listed), "latents": latents}
+    found = read_official_config(file)
+    facts = {"file": file.name, "kind": "configuration of the original program"}
+    same = [name for name, preset in PRESETS.items() if preset == found.config]
+    named = {what: str(place) for what, place in found.files.items()}
+    return {**facts, "preset": same[0] if same else "none has these settings", "names": named}
 
 
 def _named(metadata: dict[str, str]) -> dict[str, str]:
