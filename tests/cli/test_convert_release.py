@@ -83,11 +83,13 @@ def test_what_needs_no_conversion_is_told(networks: Path, tmp_path: Path, mistak
     torch.save(torch.ones(1, 512), tmp_path / "bare.pt")
     torch.save({"latent": torch.ones(512)}, tmp_path / "named.pt")
     (tmp_path / "list.txt").write_text("000.png\n")
+    (tmp_path / "celeba.yml").write_text("fov: 10\n")
     known = "convertible are StyleGAN checkpoints and the original program's networks"
     for name, says in {
         "view.pth": "a Gaussian of the original program, which reconstruct reads as it is (--view-mvn, --light-mvn)",
         "bare.pt": "a latent, which reconstruct reads as it is (--latent, --latents)",
         "named.pt": "a latent, which reconstruct reads as it is (--latent, --latents)",
+        "celeba.yml": "a configuration of the original program, which reconstruct reads as it is (--config)",
         "list.txt": "a list of pictures, which reconstruct reads as it is (in place of a PICTURE)",
     }.items():
         said = mistake("convert", tmp_path / name, "-o", tmp_path / "out.safetensors")

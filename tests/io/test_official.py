@@ -79,7 +79,7 @@ def test_kinds_of_files_are_told_from_each_other(root: Path) -> None:
         "data/celeba/latents/0001.pt": "latent",
         "data/celeba/list.txt": "list",
         "data/celeba/0000.png": "",
-        "configs/celeba.yml": "",
+        "configs/celeba.yml": "configuration",
         "none.txt": "",
         "none.pt": "",
     }

@@ -14,6 +14,7 @@ from gan2shape.errors import CheckpointError, UserError
 _AS_IT_IS = {
     "Gaussian": "a Gaussian of the original program, which reconstruct reads as it is (--view-mvn, --light-mvn)",
     "latent": "a latent, which reconstruct reads as it is (--latent, --latents)",
+    "configuration": "a configuration of the original program, which reconstruct reads as it is (--config)",
     "list": "a list of pictures, which reconstruct reads as it is (in place of a PICTURE)",
 }
 """By `gan2shape.io.official.kind_of_release`."""
@@ -26,7 +27,7 @@ class Convert:
     The file says where it came from, and no code can hide in it. Of StyleGAN2 and StyleGAN3 it holds the averaged
     generator, the discriminator and the mean latent; results, encoders and pre-trainings of the source are taken with
     it. Of the original program's networks (celeba_pretrain.pth) it holds netD, netA, netV, netL and netEnc, for
-    reconstruct --pretrained. Its Gaussians, latents and lists are read as they are and need no conversion.
+    reconstruct --pretrained. Its Gaussians, latents, lists and configurations are read as they are.
 
     For example:
       $ gan2shape convert ffhq.pkl -o ffhq.safetensors

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from gan2shape.errors import CheckpointError
 
 _SHOWN_TENSORS = 20
-_LIST, _CONFIGURATIONS = ".txt", (".yml", ".yaml")
 _KINDS = {"Gaussian": "Gaussian of the original program", "latent": "latent"}
 """By `gan2shape.io.official.kind_of_release`, of what is not networks."""
 
@@ -65,13 +64,14 @@ class Info:
         from gan2shape.generators.functional import is_reference
         from gan2shape.generators.load import BUNDLED, describe_generator
         from gan2shape.io.checkpoints import sha256
+        from gan2shape.io.official import CONFIGURATION_SUFFIXES, LIST_SUFFIX
         from gan2shape.networks.trained import describe
 
         source = self.file or BUNDLED
         see_own_code(source)
         plain = source == BUNDLED or is_reference(source)
         path = Path(source).expanduser()
-        if not plain and path.suffix.lower() in (_LIST, *_CONFIGURATIONS):
+        if not plain and path.suffix.lower() in (LIST_SUFFIX, *CONFIGURATION_SUFFIXES):
             return _text_file(path)
         trained = {} if plain or path.suffix.lower() == ".pkl" else describe(path)
         if trained:
@@ -133,10 +133,10 @@ def _other_file(file: Path, reason: CheckpointError) -> dict[str, Any]:
 
 def _text_file(file: Path) -> dict[str, Any]:
     """What a list of pictures or a configuration of the original program names."""
-    from gan2shape.io.official import read_list
+    from gan2shape.io.official import LIST_SUFFIX, read_list
     from gan2shape.reconstruct.official_config import read_official_config
 
-    if file.suffix.lower() == _LIST:
+    if file.suffix.lower() == LIST_SUFFIX:
         listed = read_list(file)
         latents = sum(one.latent is not None for one in listed)
         return {"file": file.name, "kind": "list of pictures", "pictures": len(listed), "latents": latents}

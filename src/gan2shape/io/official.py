@@ -29,7 +29,9 @@ NETWORKS: Mapping[str, str] = {
 }
 """The original's names of the networks, and ours."""
 RELEASED_NETWORKS, RELEASED_GAUSSIAN, RELEASED_LATENT, RELEASED_LIST = "networks", "Gaussian", "latent", "list"
+RELEASED_CONFIGURATION = "configuration"
 """Kinds of files in a release, beside generators."""
+LIST_SUFFIX, CONFIGURATION_SUFFIXES = ".txt", (".yml", ".yaml")
 _NAME = re.compile(r"(net[A-Za-z]+)/(?:module\.)?network\.(\d+)\.(.+)")
 _BLOCK = {"conv1": "reduce", "conv2": "refine", "conv_sc": "shortcut"}
 _MOST_LIST_BYTES = 16 << 20
@@ -71,10 +73,11 @@ def is_networks(tensors: Mapping[str, Tensor]) -> bool:
 def kind_of_release(file: Path) -> str:
     """Which kind of file of a release this is, one of those above; empty for any other, and for none at all.
 
-    A list is known by its ending alone, a latent by being the only tensor.
+    Lists and configurations are known by their endings alone, a latent by being the only tensor.
     """
-    if file.suffix.lower() == ".txt":
-        return RELEASED_LIST if os.path.isfile(file) else ""
+    texts = {LIST_SUFFIX: RELEASED_LIST} | dict.fromkeys(CONFIGURATION_SUFFIXES, RELEASED_CONFIGURATION)
+    if file.suffix.lower() in texts:
+        return texts[file.suffix.lower()] if os.path.isfile(file) else ""
     try:
         tensors = read_tensors(file)
     except CheckpointError:
