@@ -9,11 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import trimesh
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from gan2shape.cli import main
+from gan2shape.cli.saved import load_saved
+from gan2shape.render import Lighting, Pose, render
 from tests.cli.conftest import RESOLUTION
 
 Mistake = Callable[..., str]
@@ -38,6 +42,31 @@ def test_the_gan_paints_views_of_its_own_result(finished: Path, tmp_path: Path, 
     files = sorted(tmp_path.iterdir())
     assert [file.name for file in files] == ["yaw+20_pitch+0.png", "yaw-20_pitch+0.png"]
     assert {Image.open(file).size for file in files} == {(RESOLUTION, RESOLUTION)}
+
+
+def test_the_gan_is_told_the_pose_and_light_that_it_is_shown(
+    finished: Path, tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[Tensor, Pose, Lighting]] = []
+
+    def paint(images: Tensor, poses: Pose, lights: Lighting) -> Tensor:
+        told.append((images, poses, lights))
+        return images
+
+    monkeypatch.setattr("gan2shape.reconstruct.pipeline.gan_projection", lambda *_: paint)
+    flags = ["--gan", "--generator", str(checkpoint), "--yaw", "-20", "--pitch", "5", "--threads", "1"]
+    for light in ([], ["--light-x", "0.7", "--light-y", "0.2", "--strength", "0.1"]):
+        assert main(["render", str(finished), "-o", str(tmp_path), *flags, *light]) == 0
+    saved = load_saved(finished)
+    scene, camera = saved.result.scene, saved.result.camera
+    for images, pose, lights in told:
+        assert pose.euler().rad2deg()[0].tolist() == pytest.approx([5, -20, 0], abs=1e-4)
+        again = render(scene.with_(pose=pose, lighting=lights), camera, depth_range=saved.depth_range).image
+        torch.testing.assert_close(images, again, rtol=0, atol=1e-6)
+    kept, new = (lights for _, _, lights in told)
+    assert torch.equal(kept.direction, scene.lighting.direction)
+    assert float(new.diffuse) == pytest.approx(float(scene.lighting.diffuse) + 0.1)
+    assert (new.direction[0] / new.direction[0, 2]).tolist() == pytest.approx([0.7, 0.2, 1.0])
 
 
 def test_the_gan_of_another_result_is_refused(finished: Path, tmp_path: Path, mistake: Mistake) -> None:

@@ -94,7 +94,7 @@ def test_the_truth_of_one_picture_is_wanted() -> None:
 
 
 def test_the_right_answer_has_every_measure_and_no_error() -> None:
-    score = score_result(the_answer(), a_head(), picture=3, paint=lambda crude: crude)
+    score = score_result(the_answer(), a_head(), picture=3, paint=lambda crude, poses, lights: crude)
     assert all(value is not None for value in dataclasses.asdict(score).values())
     row = as_row(score)
     assert row["picture"] == 3
@@ -145,7 +145,7 @@ def test_reasons_for_what_is_left_out() -> None:
     assert reasons["gan"] == "no GAN was asked for"
     assert left_out(both, head, gan=True)["gan"] == "1 of 2 results have no encoder"
     assert left_out(both[:1], head)["pose"] == "the mean offset of one picture is its own"
-    painted = [score_result(answer, head, paint=lambda crude: crude)] * 2
+    painted = [score_result(answer, head, paint=lambda crude, poses, lights: crude)] * 2
     assert left_out(painted, head, gan=True) == {}
     plain = score_depth(0, torch.ones(1, 1, SIZE, SIZE), torch.ones(1, 1, SIZE, SIZE), a_truth())
     assert set(left_out([plain], a_truth())) == {"mad_mesh", "pose", "light", "albedo", "view", "relight"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -24,8 +25,8 @@ from gan2shape.evaluate.views import (
     relit_truth,
     turned_pose,
 )
-from gan2shape.render import Camera, Pose, Scene, reproject
-from tests.evaluate.heads import EXTRA_LIGHTS, EXTRA_POSES, SIZE, a_head, bump, lights, poses, the_answer
+from gan2shape.render import Camera, Lighting, Pose, Scene, reproject
+from tests.evaluate.heads import EXTRA_LIGHTS, EXTRA_POSES, POSE, SIZE, a_head, bump, lights, poses, the_answer
 from tests.render.shapes import light, pose_deg
 
 GOOD_DB, BAD_DB = 33.0, 25.0
@@ -156,7 +157,7 @@ def test_a_pose_turned_the_wrong_way_looks_less_like_it() -> None:
 def test_the_gan_is_shown_the_crude_rendering_and_judged_by_what_it_paints() -> None:
     shown: list[Tensor] = []
 
-    def paint(crude: Tensor) -> Tensor:
+    def paint(crude: Tensor, poses: Pose, lights: Lighting) -> Tensor:
         shown.append(crude)
         return crude
 
@@ -169,9 +170,34 @@ def test_the_gan_is_shown_the_crude_rendering_and_judged_by_what_it_paints() -> 
     assert float(shown[0].abs().max()) <= 1
     assert item.extra is not None
     true = item.extra[0].image
-    _, perfect = new_views(the_answer(), item, lambda crude: true)
+    _, perfect = new_views(the_answer(), item, lambda crude, poses, lights: true)
     assert perfect is not None
     assert perfect.psnr == pytest.approx(100)
+
+
+@pytest.mark.parametrize(("score", "wanted"), [(new_views, EXTRA_POSES), (relighting, (POSE,))])
+def test_the_gan_is_told_the_poses_and_lights_that_it_is_shown(score: Callable[..., object], wanted: tuple) -> None:
+    """The true ones, as the canonical object has them: it stands as predicted, its lights turn with it."""
+    told: list[tuple[Tensor, Pose, Lighting]] = []
+
+    def paint(crude: Tensor, poses: Pose, lights: Lighting) -> Tensor:
+        told.append((crude, poses, lights))
+        return crude
+
+    prediction, item = the_answer(), a_head(origin=poses((10.0, -30.0, 5.0, 0.0, 0.004, 0.0)))
+    score(prediction, item, paint)
+    ((crude, turned, shining),) = told
+    expected = poses(*wanted)
+    torch.testing.assert_close(turned.rotation, expected.rotation)
+    torch.testing.assert_close(turned.translation, expected.translation, rtol=0, atol=1e-6)
+    for index, (ambient, diffuse, *direction) in enumerate(EXTRA_LIGHTS):
+        seen = rotation(*wanted[index % len(wanted)][:3]) @ shining.direction[index].numpy()
+        np.testing.assert_allclose(seen, direction / np.linalg.norm(direction), atol=1e-6)
+        assert [float(shining.ambient[index]), float(shining.diffuse[index])] == pytest.approx([ambient, diffuse])
+    assert prediction.scene is not None
+    texture = lit_texture(prediction, shining, gain_of(prediction, item))
+    again = reproject(texture, prediction.scene.depth, turned, Camera(SIZE)).image.clamp(-1, 1)
+    assert torch.equal(again, crude)
 
 
 def test_what_is_not_covered_is_grey_and_counts() -> None:

@@ -17,7 +17,7 @@ from gan2shape.errors import OutputError
 from gan2shape.export import export_result, folder
 from gan2shape.io import files
 from gan2shape.io.images import read_image
-from gan2shape.render import DepthRange, Pose, normals_from_depth, render
+from gan2shape.render import DepthRange, Lighting, Pose, normals_from_depth, render
 from gan2shape.result import ReconstructionResult
 
 ROTATED, RELIT = [f"{index:02d}.png" for index in range(14)], [f"{index:02d}.png" for index in range(20)]
@@ -49,7 +49,7 @@ def test_the_files_without_a_gan_and_with_one(result: ReconstructionResult, tmp_
 
     seen: list[torch.Tensor] = []
 
-    def project(images: torch.Tensor) -> torch.Tensor:
+    def project(images: torch.Tensor, poses: Pose, lights: Lighting) -> torch.Tensor:
         seen.append(images)
         return -images
 
@@ -60,6 +60,30 @@ def test_the_files_without_a_gan_and_with_one(result: ReconstructionResult, tmp_
     for name in RELIT:
         plain, gan = (read_image(tmp_path / "gan" / series / name) for series in ("relight", "gan_relight"))
         assert (plain + gan).abs().max() < 0.02
+
+
+def test_the_gan_is_told_the_poses_and_lights_that_it_is_shown(result: ReconstructionResult, tmp_path: Path) -> None:
+    told: list[tuple[torch.Tensor, Pose, Lighting]] = []
+
+    def project(images: torch.Tensor, poses: Pose, lights: Lighting) -> torch.Tensor:
+        told.append((images, poses, lights))
+        return images
+
+    export_result(result, tmp_path, project=project, yaw_limit_deg=60)
+    scene = result.scene
+    for images, poses, lights in told:
+        assert torch.equal(images, render(scene.with_(pose=poses, lighting=lights), result.camera).image)
+    (_, turned, kept), (_, stood, shining) = told
+    angles = turned.euler().rad2deg()
+    assert angles[:9, 1].tolist() == pytest.approx([-60, -45, -30, -15, 0, 15, 30, 45, 60], abs=1e-4)
+    assert angles[9:, 0].tolist() == pytest.approx([-20, -10, 0, 10, 20], abs=1e-4)
+    assert angles[:9, 0].abs().max() == angles[9:, 1].abs().max() == turned.translation.abs().max() == 0
+    assert (kept, stood) == (scene.lighting, scene.pose)
+    assert shining.batch == 20
+    assert shining.diffuse[:, 0].tolist() == pytest.approx([0.4 + 0.3] * 10 + [0.4 + 0.6] * 10)
+    assert shining.ambient[:, 0].tolist() == pytest.approx([0.5 - 0.18] * 10 + [0.5 - 0.36] * 10)
+    assert (shining.direction[:, 0] / shining.direction[:, 2]).tolist() == pytest.approx([-1.5, -0.7, 0, 0.7, 1.5] * 4)
+    assert (shining.direction[:, 1] / shining.direction[:, 2]).tolist() == pytest.approx(([0] * 5 + [0.6] * 5) * 2)
 
 
 def test_the_maps_of_the_input_view(result: ReconstructionResult, tmp_path: Path) -> None:

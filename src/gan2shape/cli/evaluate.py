@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gan2shape.evaluate.results import StoredResult
     from gan2shape.evaluate.score import Score
     from gan2shape.evaluate.truth import Truth
-    from gan2shape.evaluate.views import Painter
+    from gan2shape.export.views import Painter
 
 _PER_PICTURE = ("side", "mad", "mad_paper", "mad_mesh", "depth_mae")
 
@@ -86,7 +86,7 @@ class Evaluate:
         from gan2shape.cli.runtime import load_again
         from gan2shape.cli.saved import load_saved
         from gan2shape.generators import LoadedGenerator
-        from gan2shape.reconstruct.pipeline import gan_projection
+        from gan2shape.reconstruct.painting import gan_projection
 
         loaded: dict[tuple[int, int | None], LoadedGenerator] = {}
         device = self.compute.torch_device()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from gan2shape.cli.saved import Saved
     from gan2shape.generators import LoadedGenerator
-    from gan2shape.render import Pose
+    from gan2shape.render import Lighting, Pose
 
 _MOST_VIEWS = 10_000
 
@@ -116,16 +116,14 @@ class Render:
             raise UserError(f"expected at most {_MOST_VIEWS} pictures; got {len(views)}")
         return list({view.name: view for view in views}.values())
 
-    def _texture(self, saved: Saved, view: View) -> Tensor:
-        """The canonical picture (1, 3, S, S) under the view's light, signed."""
+    def _light(self, saved: Saved, view: View) -> Lighting:
+        """The view's light on the canonical object, batch 1."""
         from gan2shape.export.views import Relight, relit
-        from gan2shape.render import shade
 
-        scene, camera = saved.result.scene, saved.result.camera
-        light = scene.lighting
-        if view.light_x is not None:
-            light = relit(light, (Relight(self.strength, view.light_x, self.light_y),))
-        return shade(scene.albedo, scene.normals(camera), light).clamp(-1, 1)
+        light = saved.result.scene.lighting
+        if view.light_x is None:
+            return light
+        return relit(light, (Relight(self.strength, view.light_x, self.light_y),))
 
     def _renderer(self, saved: Saved) -> Callable[[View], Tensor]:
         """Views to renderings of the cut surface before white, (3, size, size)."""
@@ -134,7 +132,7 @@ class Render:
         camera = saved.result.camera.resized(self.size)
 
         def picture_of(view: View) -> Tensor:
-            colours = saved.surface.pick(self._texture(saved, view))[None]
+            colours = saved.surface.pick(lit(saved, self._light(saved, view)))[None]
             return render_surface(saved.surface, colours, pose_of(view, saved), camera, supersample=2)[0]
 
         return picture_of
@@ -146,7 +144,7 @@ class Render:
             UserError: the generator is another one than the result's, or the result is of a method without one.
         """
         from gan2shape.cli.runtime import load_again
-        from gan2shape.reconstruct.pipeline import gan_projection
+        from gan2shape.reconstruct.painting import gan_projection
         from gan2shape.render import reproject
 
         scene, camera = saved.result.scene, saved.result.camera
@@ -158,9 +156,9 @@ class Render:
         project = gan_projection(saved.result, loaded, saved.config)
 
         def picture_of(view: View) -> Tensor:
-            texture, pose = self._texture(saved, view), pose_of(view, saved)
-            crude = reproject(texture, scene.depth, pose, camera, depth_range=saved.depth_range)
-            return project(crude.image.clamp(-1, 1))[0].cpu()
+            pose, light = pose_of(view, saved), self._light(saved, view)
+            crude = reproject(lit(saved, light), scene.depth, pose, camera, depth_range=saved.depth_range)
+            return project(crude.image.clamp(-1, 1), pose, light)[0].cpu()
 
         return picture_of
 
@@ -170,6 +168,11 @@ def pose_of(view: View, saved: Saved) -> Pose:
     from gan2shape.export.views import Turn, turn_poses
 
     return turn_poses((Turn(view.yaw, view.pitch),), saved.result.scene.depth)
+
+
+def lit(saved: Saved, light: Lighting) -> Tensor:
+    """The canonical picture (1, 3, S, S) under a light of batch 1, signed."""
+    return saved.result.scene.with_(lighting=light).texture(saved.result.camera).clamp(-1, 1)
 
 
 def check_same_generator(saved: Saved, loaded: LoadedGenerator) -> None:

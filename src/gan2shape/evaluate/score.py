@@ -17,7 +17,8 @@ from gan2shape.evaluate.pose import angle_offsets, centred, light_error, mean_an
 from gan2shape.evaluate.resample import check_sizes, resample, resample_hits
 from gan2shape.evaluate.results import Prediction, StoredResult, match_results, read_result
 from gan2shape.evaluate.truth import Truth
-from gan2shape.evaluate.views import Painter, display, input_albedo, new_views, relighting
+from gan2shape.evaluate.views import display, input_albedo, new_views, relighting
+from gan2shape.export.views import Painter
 from gan2shape.render import Camera
 
 

@@ -9,7 +9,6 @@ lighting terms: is the light out of the albedo, and are the normals right.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -21,13 +20,11 @@ from gan2shape.evaluate.pose import in_canonical_axes
 from gan2shape.evaluate.resample import resample, resample_hits
 from gan2shape.evaluate.results import Prediction
 from gan2shape.evaluate.truth import Truth
+from gan2shape.export.views import Painter
 from gan2shape.render import Lighting, Pose, Rendering, reproject, shading
 
 GAMMA = 1.6
 """Exponent between linear and display values in the truth's pictures: display = linear^(1 / GAMMA)."""
-
-Painter = Callable[[Tensor], Tensor]
-"""Crude renderings (V, 3, S, S), signed, to the GAN's pictures of them, (V, 3, S, S), signed."""
 
 
 @dataclass(frozen=True)
@@ -99,27 +96,31 @@ def gain_of(prediction: Prediction, item: Truth) -> Tensor:
 def new_views(prediction: Prediction, item: Truth, paint: Painter | None = None) -> tuple[Likeness, Likeness | None]:
     """The reconstruction turned and lit as the truth's further views: plain, and painted by a GAN where one is given.
 
+    The GAN is told the poses that show the wanted views, and the true lights in the axes of the canonical object.
     Raises ValueError for a prediction without a scene or a truth without pose, light, picture or further views.
     """
     if prediction.scene is None or item.pose is None or not item.extra:
         raise ValueError("new views need a scene, the true pose and further views")
     views = item.extra[0]
     poses = turned_pose(prediction.scene.pose, item.pose, views.pose)
-    texture = lit_texture(prediction, in_canonical_axes(views.lighting, poses), gain_of(prediction, item))
-    return _likeness(_seen(prediction, texture, poses), views.image, views.mask, paint)
+    lights = in_canonical_axes(views.lighting, poses)
+    seen = _seen(prediction, lit_texture(prediction, lights, gain_of(prediction, item)), poses)
+    return _likeness(seen, views.image, views.mask, poses, lights, paint)
 
 
 def relighting(prediction: Prediction, item: Truth, paint: Painter | None = None) -> tuple[Likeness, Likeness | None]:
     """The input view under the lights of the truth's further views: plain, and painted by a GAN where one is given.
 
+    The GAN is told the predicted pose, and the true lights in the axes of the canonical object.
     Raises ValueError for a prediction without a scene or a truth without picture, light, albedo, normals or views.
     """
     if prediction.scene is None or not item.extra:
         raise ValueError("relighting needs a scene and further lights")
-    lights, pose = item.extra[0].lighting, prediction.scene.pose
-    texture = lit_texture(prediction, in_canonical_axes(lights, pose), gain_of(prediction, item))
-    true = relit_truth(item, lights)
-    return _likeness(_seen(prediction, texture, pose), true, item.mask.expand(len(true), -1, -1, -1), paint)
+    wanted, pose = item.extra[0].lighting, prediction.scene.pose
+    lights = in_canonical_axes(wanted, pose)
+    seen = _seen(prediction, lit_texture(prediction, lights, gain_of(prediction, item)), pose)
+    true = relit_truth(item, wanted)
+    return _likeness(seen, true, item.mask.expand(len(true), -1, -1, -1), pose, lights, paint)
 
 
 def input_albedo(prediction: Prediction, size: int) -> tuple[Tensor, Tensor]:
@@ -139,7 +140,9 @@ def _seen(prediction: Prediction, texture: Tensor, pose: Pose) -> Rendering:
     return reproject(texture, prediction.scene.depth, pose, camera, depth_range=limits)
 
 
-def _likeness(seen: Rendering, true: Tensor, mask: Tensor, paint: Painter | None) -> tuple[Likeness, Likeness | None]:
+def _likeness(
+    seen: Rendering, true: Tensor, mask: Tensor, poses: Pose, lights: Lighting, paint: Painter | None
+) -> tuple[Likeness, Likeness | None]:
     """Scores inside the true mask, eroded by a pixel; where nothing was hit the plain picture is mid-grey."""
     size = true.shape[-1]
     crude = seen.image.clamp(-1, 1)
@@ -156,6 +159,6 @@ def _likeness(seen: Rendering, true: Tensor, mask: Tensor, paint: Painter | None
     )
     if paint is None:
         return plain_likeness, None
-    painted = (resample(paint(crude).to(true), size)[some] / 2 + 0.5).clamp(0, 1)
+    painted = (resample(paint(crude, poses, lights).to(true), size)[some] / 2 + 0.5).clamp(0, 1)
     likeness = Likeness(float(psnr(painted, true, chosen).mean()), float(ssim(painted, true, chosen).mean()), None)
     return plain_likeness, likeness

@@ -19,7 +19,7 @@ from gan2shape.export.views import (
     PITCH_LIMIT_DEG,
     YAW_COUNT,
     YAW_LIMIT_DEG,
-    Project,
+    Painter,
     describe_cameras,
     relights,
     relit,
@@ -83,7 +83,7 @@ def export_result(
     result: Exportable,
     folder: str | Path,
     *,
-    project: Project | None = None,
+    project: Painter | None = None,
     depth_range: DepthRange | None = None,
     yaw_limit_deg: float = YAW_LIMIT_DEG,
     pitch_limit_deg: float = PITCH_LIMIT_DEG,
@@ -94,7 +94,7 @@ def export_result(
     Args:
         result: what was reconstructed.
         folder: where to; made when missing.
-        project: the GAN, for ``gan_rotate/`` and ``gan_relight/``; without it the two are left out.
+        project: the GAN, for ``gan_rotate/`` and ``gan_relight/``, see `Painter`; without it the two are left out.
         depth_range: of the scene; the method's when None.
         yaw_limit_deg: how far the views turn to each side (70; 45 for cars and churches).
         pitch_limit_deg: how far they nod.
@@ -147,21 +147,26 @@ def _pictures(
     surface: Surface,
     colours: Tensor,
     poses: Pose,
-    project: Project | None,
+    project: Painter | None,
 ) -> _Pictures:
     view = render(scene, camera, depth_range=limits)
-    relit_views = relit_images(scene, relit(scene.lighting, relights()), camera, limits)
+    lights = relit(scene.lighting, relights())
+    relit_views = relit_images(scene, lights, camera, limits)
     rotated = render_surface(surface, colours[None], poses, camera, supersample=VIEW_SUPERSAMPLE)
     grey = render_surface(surface, clay(surface, poses), poses, camera, supersample=VIEW_SUPERSAMPLE)
+    gan_rotated, gan_relit = None, None
+    if project is not None:
+        gan_rotated = project(rotated_pseudo_images(scene, poses, camera, limits), poses, scene.lighting)
+        gan_relit = project(relit_views, scene.pose, lights)
     return _Pictures(
         view=view,
         view_normals=normals_from_depth(view.depth, camera),
         shading=shading(scene.normals(camera), scene.lighting),
         rotated=rotated,
         rotated_clay=grey,
-        gan_rotated=None if project is None else project(rotated_pseudo_images(scene, poses, camera, limits)),
+        gan_rotated=gan_rotated,
         relit=relit_views,
-        gan_relit=None if project is None else project(relit_views),
+        gan_relit=gan_relit,
     )
 
 

@@ -17,8 +17,14 @@ from torch import Tensor
 
 from gan2shape.render import Camera, DepthRange, Lighting, Pose, Scene, render, reproject
 
-Project = Callable[[Tensor], Tensor]
-"""Pseudo images (B, 3, S, S), signed, to the GAN's pictures of them, (B, 3, S, S), signed."""
+Painter = Callable[[Tensor, Pose, Lighting], Tensor]
+"""Crude renderings (N, 3, S, S), signed, with the poses and the lights that they show, to the GAN's pictures of them,
+(N, 3, S, S), signed.
+
+Poses and lights are of batch N or 1, and are those of a `Scene`: the motion from the canonical object to the view, and
+the light in canonical axes, which moves with the object. A painter may read the renderings, the numbers, or both; what
+it is given may be on another device than its own.
+"""
 
 YAW_COUNT, PITCH_COUNT = 9, 5
 YAW_LIMIT_DEG, PITCH_LIMIT_DEG = 70.0, 20.0
