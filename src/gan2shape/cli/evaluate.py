@@ -86,7 +86,7 @@ class Evaluate:
         from gan2shape.cli.runtime import load_again
         from gan2shape.cli.saved import load_saved
         from gan2shape.generators import LoadedGenerator
-        from gan2shape.reconstruct.painting import gan_projection
+        from gan2shape.reconstruct.pipeline import gan_projection
 
         loaded: dict[tuple[int, int | None], LoadedGenerator] = {}
         device = self.compute.torch_device()
