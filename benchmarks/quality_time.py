@@ -1,0 +1,232 @@
+"""How good the default preset's shape is after how many seconds of one CPU thread.
+
+    python benchmarks/quality_time.py --truth benchmarks/data/synface64_val.npz              # pictures 0-9, 50 minutes
+    python benchmarks/quality_time.py --truth benchmarks/data/synface64_val.npz --draw-only  # the plot again
+
+After 0 seconds there is what the networks see in one pass. A budget of T seconds is what the pass, inversion and views
+leave of T, in as many iterations of the refinement as fit in (to within one); a budget too small for these is the one
+pass. Each picture is refined once and scored on its way: the learning rate is constant, so a shorter refinement is the
+beginning of a longer one. Seconds are the process's own processor time, after a warm-up, without scoring and without
+starting Python and reading weights.
+
+Every finished picture is kept in benchmarks/results/quality_time.json at once: a run that was stopped goes on, and one
+with other settings (truth, weights, preset, budgets, seed) begins anew. Draws docs/images/quality_time.png, with the
+rows "average" and "supervised" of benchmarks/results/synface.json as lines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gan2shape.evaluate.score import score_depth
+from gan2shape.evaluate.truth import Truth, read_truth
+from gan2shape.generators import LoadedGenerator, load_generator
+from gan2shape.io.checkpoints import sha256
+from gan2shape.networks.turned import TurnedNetworks, bundled_turned
+from gan2shape.reconstruct.config import ReconstructConfig
+from gan2shape.reconstruct.optimize import DivergedError, Record
+from gan2shape.reconstruct.pipeline import find_latent
+from gan2shape.reconstruct.presets import PRESETS
+from gan2shape.reconstruct.progress import step_rng
+from gan2shape.reconstruct.turned import REFINEMENT, TurnedStart, framing_for, load_start
+from gan2shape.reconstruct.turned_refinement import paint_views, refine_turned
+from gan2shape.reconstruct.watch import OnIteration
+from gan2shape.render import render
+from kept import Kept, Numbers, read
+from quality_plot import Line, Panel, Point, write_plot
+from reconstruct import picture_numbers
+
+BUDGETS = (0.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+"""Seconds."""
+MOST_ITERATIONS = 4000
+NAME = "quality_time"
+FIGURE = Path(__file__).parents[1] / "docs" / "images" / "quality_time.png"
+MEASURES = {"side": "SIDE x100", "mad": "MAD in degrees"}
+LINES = {"average": "average true depth", "supervised": "supervised"}
+"""Keys of the rows of the SynFace table that are drawn as lines, and their labels."""
+
+
+class EnoughError(Exception):
+    """No budget is left."""
+
+
+class OnTheWay:
+    """Told after every iteration of a refinement, scores what the budgets allow.
+
+    Args:
+        budgets: seconds.
+        setup: seconds that went before the first iteration.
+        score: what the networks are worth now.
+        clock: seconds; scoring does not count.
+    """
+
+    def __init__(
+        self,
+        budgets: Sequence[float],
+        setup: float,
+        score: Callable[[], Numbers],
+        clock: Callable[[], float] = time.process_time,
+    ) -> None:
+        self.setup, self.score, self.clock = setup, score, clock
+        self.left = sorted(budgets)
+        self.rows: dict[float, Numbers] = {}
+        self.iterations: list[float] = []
+        self.resumed = [clock()]
+
+    def __call__(self, iteration: int, record: Record) -> None:
+        """One iteration is over. Raises `EnoughError` when the last budget is used up."""
+        self.iterations.append(self.clock() - self.resumed[-1])
+        usual = sum(self.iterations) / len(self.iterations)
+        while self.left and self.spent + usual > self.left[0]:
+            self.take(self.left[0])
+        if not self.left:
+            raise EnoughError
+        self.resumed.append(self.clock())
+
+    @property
+    def spent(self) -> float:
+        """Seconds so far."""
+        return self.setup + sum(self.iterations)
+
+    def take(self, budget: float) -> None:
+        """Score this budget now."""
+        self.left.remove(budget)
+        self.rows[budget] = {**self.score(), "iterations": len(self.iterations), "seconds": round(self.spent, 2)}
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """What is the same for all pictures."""
+
+    truth: Truth
+    loaded: LoadedGenerator
+    start: TurnedStart
+    config: ReconstructConfig
+    most: int
+    seed: int
+
+    def picture(self, index: int) -> Tensor:
+        """A picture (1, 3, R, R)."""
+        assert self.truth.image is not None, "the truth file has no pictures"
+        return self.truth.image[index : index + 1]
+
+    def refine(
+        self, nets: TurnedNetworks, picture: Tensor, steps: int, before: Callable[[], OnIteration]
+    ) -> OnIteration:
+        """Paint views of a picture and refine the networks on them, as `TurnedReconstructor` does; ``before`` makes
+        what listens to the iterations, after the views."""
+        framing, settings = framing_for(self.loaded, self.start.networks), self.config.turned
+        image, device = framing.to_working(picture), picture.device
+        rng = step_rng(self.seed, "views", device)
+        shown = paint_views(image, self.loaded, self.start.turning, framing, settings=settings, rng=rng)
+        rng, listen = step_rng(self.seed, REFINEMENT, device), before()
+        try:
+            refine_turned(nets, image, shown, steps=steps, settings=settings, rng=rng, on_iteration=listen)
+        except EnoughError:
+            pass
+        except DivergedError as stop:
+            print(stop, flush=True)
+        return listen
+
+    @torch.no_grad()
+    def score(self, nets: TurnedNetworks, index: int) -> Numbers:
+        """SIDE and MAD of what the networks see in a picture."""
+        scene = nets(framing_for(self.loaded, nets).to_working(self.picture(index)))
+        view = render(scene, nets.camera)
+        score = score_depth(index, view.depth, view.mask, self.truth)
+        return {"side": round(score.side, 4), "mad": round(score.mad, 3)}
+
+    def copy(self) -> TurnedNetworks:
+        """The networks before any refinement, to be refined."""
+        return deepcopy(self.start.networks).requires_grad_(True)
+
+
+def rows_of(setting: Setting, index: int, budgets: Sequence[float] = BUDGETS) -> dict[float, Numbers]:
+    """What a picture's shape is worth after each budget of seconds."""
+    nets, picture, began = setting.copy(), setting.picture(index), time.process_time()
+    with torch.no_grad():
+        nets(framing_for(setting.loaded, nets).to_working(picture))
+    one_pass = {**setting.score(nets, index), "iterations": 0, "seconds": round(time.process_time() - began, 2)}
+    began = time.process_time()
+    find_latent(picture, setting.loaded, setting.config.inversion, seed=setting.seed)
+
+    def listener() -> OnTheWay:
+        setup = one_pass["seconds"] + time.process_time() - began
+        return OnTheWay([b for b in budgets if b > setup], setup, lambda: setting.score(nets, index))
+
+    listened = setting.refine(nets, picture, setting.most, listener)
+    assert isinstance(listened, OnTheWay)
+    for budget in list(listened.left):  # The refinement ended before: it was long enough, or it diverged.
+        listened.take(budget)
+    return {budget: listened.rows.get(budget, one_pass) for budget in budgets}
+
+
+def panels(result: dict[str, Any], table: dict[str, Any]) -> list[Panel]:
+    """What is drawn: means and spreads over pictures, and rows of the SynFace table as lines."""
+    rows = {row["key"]: row["chosen"] for row in table.get("rows", [])}
+    count = max(int(mean["pictures"]) for mean in result["mean"].values())
+    below = f"seconds of one CPU thread; mean and standard deviation over {count} pictures"
+    made = []
+    for name, title in MEASURES.items():
+        points = [Point(float(b), mean[name], mean.get(f"{name}_std", 0.0)) for b, mean in result["mean"].items()]
+        lines = [Line(label, rows[key][name]["mean"]) for key, label in LINES.items() if key in rows]
+        made.append(Panel(title, below, sorted(points, key=lambda p: p.x), lines))
+    return made
+
+
+def settings_of(options: argparse.Namespace, setting: Setting) -> dict[str, Any]:
+    """What the numbers depend on."""
+    return {
+        "truth": sha256(options.truth),
+        "generator": setting.loaded.sha256,
+        "networks": sha256(bundled_turned()),
+        "preset": setting.config.to_dict(),
+        "most_iterations": options.most_iterations,
+        "budgets": list(BUDGETS),
+        "seed": options.seed,
+    }
+
+
+def parsed() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--truth", type=Path, required=True)
+    parser.add_argument("--pictures", default="0-9")
+    parser.add_argument("--most-iterations", type=int, default=MOST_ITERATIONS)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--result", default=NAME, help="name of the result file")
+    parser.add_argument("--figure", type=Path, default=FIGURE)
+    parser.add_argument("--draw-only", action="store_true", help="draw what the result file has")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure what is not yet measured, and draw."""
+    options = parsed()
+    torch.set_num_threads(1)
+    if not options.draw_only:
+        config, loaded = PRESETS["default"], load_generator()
+        truth, start = read_truth(options.truth), load_start(loaded)
+        setting = Setting(truth, loaded, start, config, options.most_iterations, options.seed)
+        kept = Kept(options.result, settings_of(options, setting))
+        todo = [i for i in picture_numbers(options.pictures) if not all(kept.has(i, f"{b:g}") for b in BUDGETS)]
+        if todo:
+            setting.refine(setting.copy(), setting.picture(todo[0]), 2, lambda: lambda iteration, record: None)
+        for index in todo:
+            for budget, numbers in rows_of(setting, index).items():
+                kept.add(index, f"{budget:g}", numbers)
+    write_plot(options.figure, panels(read(options.result), read("synface")))
+    print(f"written: {options.figure}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""The script benchmarks/quality_time.py and its plot: what a budget of seconds is taken to mean."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+
+from gan2shape.evaluate.score import score_depth
+from gan2shape.evaluate.truth import read_truth
+from gan2shape.generators import load_generator
+from gan2shape.reconstruct.presets import PRESETS
+from gan2shape.reconstruct.target import Target
+from gan2shape.reconstruct.turned import TurnedReconstructor, load_start
+from gan2shape.render import render
+from tests.benchmarks.conftest import BENCHMARKS, script
+
+
+@pytest.fixture
+def quality(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    return script("quality_time", monkeypatch)
+
+
+@pytest.fixture
+def plots(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    return script("quality_plot", monkeypatch)
+
+
+def test_a_budget_is_scored_before_the_iteration_that_would_break_it(quality: ModuleType) -> None:
+    now, done = [0.0], [0]
+
+    def score() -> dict[str, float]:
+        now[0] += 1000.0  # Scoring must not count.
+        return {"side": float(done[0])}
+
+    listen = quality.OnTheWay([10.0, 12.0, 30.0], setup=5.0, score=score, clock=lambda: now[0])
+
+    def run() -> None:
+        for iteration in range(100):
+            now[0] += 2.0
+            done[0] += 1
+            listen(iteration, {})
+
+    with pytest.raises(quality.EnoughError):
+        run()
+    assert {budget: row["iterations"] for budget, row in listen.rows.items()} == {10.0: 2, 12.0: 3, 30.0: 12}
+    assert {budget: row["seconds"] for budget, row in listen.rows.items()} == {10.0: 9.0, 12.0: 11.0, 30.0: 29.0}
+    assert all(row["side"] == row["iterations"] for row in listen.rows.values())
+    assert done[0] == 12
+
+
+def test_a_refinement_scored_on_its_way_is_the_shorter_refinement(quality: ModuleType) -> None:
+    loaded, truth = load_generator(), read_truth(BENCHMARKS / "data" / "synface64_val.npz")
+    start, preset = load_start(loaded), PRESETS["default"]
+    few = dataclasses.replace(preset.turned, views=8, batch_size=4, refine=2)
+    config = dataclasses.replace(preset, turned=few)
+    setting = quality.Setting(truth, loaded, start, config, 4, 3)
+    nets, seen = setting.copy(), []
+
+    def listen(iteration: int, record: dict[str, float]) -> None:
+        seen.append(setting.score(nets, 1))
+
+    setting.refine(nets, setting.picture(1), 4, lambda: listen)
+    image = setting.picture(1)
+    target = Target(image, loaded.w_mean[None], torch.ones_like(image[:, :1]))
+    result = TurnedReconstructor(loaded, config, start)(target, seed=3)
+    view = render(result.scene, result.camera)
+    score = score_depth(1, view.depth, view.mask, truth)
+    assert len(seen) == 4
+    assert seen[1] == {"side": round(score.side, 4), "mad": round(score.mad, 3)}
+    assert seen[1] != seen[3]
+
+
+def test_the_axis_has_a_place_for_zero_and_is_logarithmic_far_out(plots: ModuleType) -> None:
+    assert plots.position(0.0) == 0.0
+    assert plots.position(4e6) - plots.position(2e6) == pytest.approx(math.log(2), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "low, high, expected",
+    [(0.66, 1.27, [0.8, 1.0, 1.2]), (13.2, 24.1, [14, 16, 18, 20, 22, 24]), (-0.4, 6.1, [0, 2, 4, 6])],
+)
+def test_ticks_are_round(plots: ModuleType, low: float, high: float, expected: list[float]) -> None:
+    assert plots.nice_ticks(low, high) == pytest.approx(expected)
+
+
+def test_a_plot_shows_its_means_where_the_axes_say(plots: ModuleType, tmp_path: Path) -> None:
+    points = [plots.Point(0.0, 1.0, 0.1), plots.Point(10.0, 0.8, 0.1), plots.Point(300.0, 0.6, 0.1)]
+    panel = plots.Panel("SIDE", "seconds", points, [plots.Line("supervised", 0.5)])
+    plots.write_plot(tmp_path / "plot.png", [panel, panel])
+    pixels = np.asarray(plots.plot([panel, panel])).astype(int)
+    assert pixels.shape == (plots.PANEL_PX[1], 2 * plots.PANEL_PX[0], 3)
+    # The blue of the means falls from left to right, in both panels alike.
+    blue = np.abs(pixels - np.array(plots._MEAN)).sum(2) < 30
+    heights = [np.nonzero(blue[:, column])[0].mean() for column in (82, 250, 634)]
+    assert heights == sorted(heights)
+    assert (blue[:, : plots.PANEL_PX[0]] == blue[:, plots.PANEL_PX[0] :]).all()
+    alone = plots.plot([plots.Panel("MAD", "seconds", points[:1], [])])
+    assert alone.size == plots.PANEL_PX
+
+
+def test_panels_have_the_lines_that_the_table_knows(quality: ModuleType) -> None:
+    mean = {"10": {"side": 1.0, "mad": 20.0, "pictures": 1}, "0": {"side": 1.2, "mad": 22.0, "pictures": 1}}
+    chosen = {"side": {"mean": 0.7}, "mad": {"mean": 14.0}}
+    side, mad = quality.panels({"mean": mean}, {"rows": [{"key": "supervised", "chosen": chosen}]})
+    assert [(p.x, p.mean, p.spread) for p in side.points] == [(0.0, 1.2, 0.0), (10.0, 1.0, 0.0)]
+    assert [(line.label, line.value) for line in mad.lines] == [("supervised", 14.0)]
