@@ -96,9 +96,9 @@ def test_a_plot_shows_its_means_where_the_axes_say(plots: ModuleType, tmp_path: 
     pixels = np.asarray(plots.plot([panel, panel])).astype(int)
     assert pixels.shape == (plots.PANEL_PX[1], 2 * plots.PANEL_PX[0], 3)
     # The blue of the means falls from left to right, in both panels alike.
-    blue = np.abs(pixels - np.array(plots._MEAN)).sum(2) < 30
+    blue = np.abs(pixels - np.array(plots._MEAN)).sum(2) < 60
     heights = [np.nonzero(blue[:, column])[0].mean() for column in (82, 250, 634)]
-    assert heights == sorted(heights)
+    assert heights[0] < heights[1] < heights[2]
     assert (blue[:, : plots.PANEL_PX[0]] == blue[:, plots.PANEL_PX[0] :]).all()
     alone = plots.plot([plots.Panel("MAD", "seconds", points[:1], [])])
     assert alone.size == plots.PANEL_PX
