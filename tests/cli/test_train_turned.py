@@ -19,6 +19,7 @@ from gan2shape.generators import load_generator
 from gan2shape.networks.latents import LATENT_ENCODER, load_latent_encoder
 from gan2shape.networks.trained import NetworkSizes, describe, save_networks
 from gan2shape.networks.turned import load_turned
+from gan2shape.networks.turning import load_turning
 from gan2shape.train.turned import TurnedTask
 from tests.cli.test_train_encoder import BUILD, encoder, of_code, weights
 from tests.data.small import sphere_model
@@ -52,7 +53,7 @@ def train(run: Path, *arguments: object) -> int:
 
 
 def test_train_with_scores_and_go_on(
-    own: list[str], truth: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    own: list[str], encoder: Path, truth: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
     assert train(run, *own, "--validate", truth, "--final-rate", "1") == 0
@@ -66,11 +67,15 @@ def test_train_with_scores_and_go_on(
     assert header["kind"] == "turned"
     about = header["about"]
     assert about["generator"] == load_generator(checkpoint).identity
-    assert about["pictures"] == "8 pictures of tiny.safetensors with 2 turned views each, seed 0"
+    assert about["pictures"].startswith("8 objects of tiny.safetensors with 2 views each, seed 0")
     assert (about["steps"], about["batch_size"], about["weight_decay"], about["seed"]) == (3, 4, 0, 0)
     assert Image.open(run / "snapshots" / "0000003.png").size == (7 * 16 * 2, 6 * 16 * 2)
     with torch.no_grad():
         assert load_turned(weights(run)).depth(torch.zeros(1, 3, 16, 16)).shape == (1, 1, 16, 16)
+    inverse, _ = load_latent_encoder(encoder)
+    turning = load_turning(weights(run), inverse)
+    assert float(turning.direction.norm()) == pytest.approx(1, abs=1e-4)
+    assert abs(float(turning.direction @ turning.light)) < 1e-4
     assert train(run, *own, "--final-rate", "1", "--steps", "4", "--resume") == 0
     assert describe(weights(run))["about"]["steps"] == 4
 
@@ -83,6 +88,7 @@ def test_a_training_goes_on_as_if_it_had_not_stopped(own: list[str], tmp_path: P
     assert "holds a training already" in mistake(*again)
     assert "was trained with pictures = " in mistake(*again, "--resume", "--count", "9")
     assert "was trained with pictures = " in mistake(*again, "--resume", "--views", "3")
+    assert "was trained with pictures = " in mistake(*again, "--resume", "--truncation", "0.9")
     assert "was trained with masker = 'no_mask'" in mistake(*again, "--resume", "--mask", "auto")
     assert "was trained with encoder = " in mistake(*again, "--resume", "--encoder", _other(own[3], tmp_path))
     assert main([*map(str, again), "--resume"]) == 0
@@ -123,6 +129,9 @@ def test_an_encoder_has_to_be_there_and_to_belong(
         (["--mask", "rembg"], '--mask must be "auto" or "none" here; got rembg'),
         (["--count", "7"], "--count must be from 8 to 1000000; got 7"),
         (["--count", "1000001"], "--count must be from 8"),
+        (["--truncation", "0"], "--truncation must be above 0 and at most 1; got 0"),
+        (["--truncation", "1.1"], "--truncation must be above 0 and at most 1; got 1.1"),
+        (["--truncation", "nan"], "--truncation must be above 0 and at most 1; got nan"),
         (["--views", "0"], "--views must be from 1 to 100; got 0"),
         (["--views", "101"], "--views must be from 1 to 100; got 101"),
         (["--width", "0"], "--width must be from"),
@@ -155,7 +164,7 @@ def test_pictures_without_an_object(
 
     monkeypatch.setattr("gan2shape.priors.masks.auto_mask", nothing)
     told = mistake("train", "turned", "-o", tmp_path / "run", *own, *FEW, "--mask", "auto")
-    assert "expected objects in the pictures of tiny.safetensors; the masker found 0 in 32 pictures" in told
+    assert "expected objects in the pictures of tiny.safetensors; the masker found 0 in 8 pictures" in told
 
 
 def test_advice_after_an_end_that_was_not_planned(

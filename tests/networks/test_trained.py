@@ -62,6 +62,18 @@ def test_reading_back_differs_by_half_precision_only(tmp_path: Path, picture: to
     assert (tmp_path / "s.safetensors").stat().st_size < 2.2 * sum(p.numel() for p in network.parameters()) + 8000
 
 
+def test_what_is_beside_networks_is_kept_whole(tmp_path: Path, picture: torch.Tensor) -> None:
+    torch.manual_seed(0)
+    network, exact = DepthNetwork(SIZES), torch.tensor([1 / 3, 1e-9, 1e6])
+    save_networks(tmp_path / "plain.safetensors", SUPERVISED, network, SIZES)
+    save_networks(tmp_path / "more.safetensors", SUPERVISED, network, SIZES, beside={"more.numbers": exact})
+    written, plain = (load_file(tmp_path / f"{name}.safetensors") for name in ("more", "plain"))
+    assert torch.equal(written.pop("more.numbers"), exact)
+    assert written.keys() == plain.keys()
+    again, same = (load_depth_network(tmp_path / f"{name}.safetensors") for name in ("more", "plain"))
+    assert torch.equal(again(picture), same(picture))
+
+
 def test_depths_reach_as_far_as_a_view_may() -> None:
     network = DepthNetwork(SIZES)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The direction of the turn: planted ones are found, and the sign is that of rendered pictures of known yaw."""
+"""The directions of turn, light and pitch: planted ones are found, and so are those of rendered heads."""
 
 from __future__ import annotations
 
@@ -7,68 +7,21 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from gan2shape.generators import load_generator
 from gan2shape.networks.latents import encoder_of
 from gan2shape.networks.turned import camera_of
+from gan2shape.networks.turning import Turning
 from gan2shape.priors.ellipsoid import EllipsoidPrior
 from gan2shape.priors.masks import auto_mask
 from gan2shape.render import Lighting, shading
-from gan2shape.train.run import iteration_rng
-from gan2shape.train.turned import TurnedViews
-from gan2shape.train.turning import (
-    Turning,
-    even_light,
-    find_turning,
-    mirror_difference,
-    relit,
-    side_light,
-    without,
-)
-from tests.train.turnable import LATENTS, YAW_DEG, Heads, LinearEncoder, head, masker, picture, texture
+from gan2shape.train.turned_views import TurnedViews
+from gan2shape.train.turning import even_light, find_turning, relit, side_light
+from tests.train.planted import CAMERA, WIDTH, Planted
+from tests.train.turnable import LATENTS, PITCH_DEG, YAW_DEG, FittedEncoder, Heads, head, masker, picture, texture
 
-SIZE, WIDTH = 16, 6
-CAMERA = camera_of(SIZE)
-
-
-class Planted(nn.Module):
-    """Pictures and their exact latents, where turn, light and looks are known mixtures of the latents.
-
-    Red is the light, a slope. Green by red is the turn: a pattern that moves to the left (as what is near does under a
-    positive yaw) or to the right. Blue by red are the looks, patterns that are alike on both sides.
-    """
-
-    image_size = SIZE
-
-    def __init__(self, seed: int) -> None:
-        super().__init__()
-        mixture = torch.randn(WIDTH, WIDTH, generator=torch.Generator().manual_seed(seed))
-        self.mixture = mixture + 2 * torch.eye(WIDTH)  # Rows: turn, light, looks; neither is at right angles.
-        x = torch.linspace(-1, 1, SIZE)
-        y = x[:, None]
-        self.slope, self.still, self.moving = x + 0 * y, torch.cos(2 * x) + 0 * y, -torch.sin(2 * x) + 0 * y
-        self.looks = torch.stack([torch.cos((k + 1) * x) * torch.cos(k * y) for k in range(WIDTH - 2)])
-
-    def pictures(self, parts: Tensor) -> Tensor:
-        """Pictures (N, 3, S, S) of turn, light and looks (N, 6)."""
-        red = 0.4 * (1 + 0.05 * parts[:, 1, None, None] * self.slope)
-        green = 0.5 + 0.1 * self.still + 0.05 * parts[:, 0, None, None] * self.moving
-        blue = 0.5 + 0.02 * torch.einsum("nk,kyx->nyx", parts[:, 2:], self.looks)
-        return torch.stack([red, red * green, red * blue], 1) * 2 - 1
-
-    def shrunk(self, image: Tensor) -> Tensor:
-        """As they are."""
-        return image
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Latents (N, 6): of pictures that `pictures` made, exactly parts times mixture."""
-        red, green, blue = (image / 2 + 0.5).unbind(1)
-        turn = (green / red * self.moving).mean((1, 2)) / (0.05 * self.moving.square().mean())
-        light = (red / 0.4 * self.slope).mean((1, 2)) / (0.05 * self.slope.square().mean())
-        looks = torch.linalg.lstsq(self.looks.flatten(1).T, (blue / red - 0.5).flatten(1).T / 0.02).solution.T
-        return torch.cat([turn[:, None], light[:, None], looks], 1) @ self.mixture
+SIZE = 16
 
 
 def planted(seed: int) -> tuple[Planted, Tensor, Turning]:
@@ -77,8 +30,8 @@ def planted(seed: int) -> tuple[Planted, Tensor, Turning]:
     image = encoder.pictures(parts)
     torch.testing.assert_close(encoder(image), parts @ encoder.mixture, rtol=0, atol=1e-3)
     depth, mask = head(CAMERA)
-    crude = {"mask": mask.expand(400, -1, -1, -1), "ellipsoid": depth.expand(400, -1, -1, -1)}
-    return encoder, parts, find_turning(encoder, {"image": image, **crude}, CAMERA)
+    crude = {"mask": mask.expand(100, -1, -1, -1), "ellipsoid": depth.expand(100, -1, -1, -1)}
+    return encoder, parts, find_turning(encoder, image, {"image": image[:100], **crude}, CAMERA)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -89,6 +42,8 @@ def test_a_planted_direction_is_found(seed: int) -> None:
     rest = turn - turn @ light * light
     assert abs(found.light.numpy() @ light) > 0.9999
     np.testing.assert_allclose(found.direction.numpy(), rest / np.linalg.norm(rest), atol=2e-2)  # With this sign.
+    along = (parts @ encoder.mixture).numpy() @ light
+    assert found.light_spread == pytest.approx(float(along.std(ddof=1)), rel=1e-2)
     assert found.spread == pytest.approx(float(parts[:, 0].std()) * np.linalg.norm(rest), rel=1e-2)
 
 
@@ -106,14 +61,19 @@ def test_coordinates_are_turns_in_standard_deviations() -> None:
     assert torch.equal(found.moved(moved, same), moved)
 
 
-def test_a_positive_turn_is_a_positive_yaw() -> None:
-    """On rendered heads, which differ in looks and light; the encoder has learned them but for its errors."""
-    heads = Heads(SIZE)
-    encoder, latents = LinearEncoder(heads), torch.randn(200, LATENTS, generator=torch.Generator().manual_seed(9))
+def found_in(heads: Heads) -> tuple[Turning, Tensor, Tensor]:
+    """What is found in rendered heads, which differ in looks, light and pitch; their pictures and true latents."""
+    encoder, latents = FittedEncoder(heads), torch.randn(200, LATENTS, generator=torch.Generator().manual_seed(9))
     image = heads.synthesize(latents)
     mask = masker(image)
     crude = torch.cat([EllipsoidPrior().depth(one[None]) for one in mask])
-    found = find_turning(encoder, {"image": image, "mask": mask, "ellipsoid": crude}, heads.camera)
+    probed = {"image": image, "mask": mask, "ellipsoid": crude}
+    return find_turning(encoder, image, probed, heads.camera), image, latents
+
+
+def test_a_positive_turn_is_a_positive_yaw() -> None:
+    heads = Heads(SIZE)
+    found, image, latents = found_in(heads)
     coordinate = found.coordinate(image)
     assert np.corrcoef(coordinate, latents[:, 0])[0, 1] > 0.97
     slope = float(coordinate @ latents[:, 0] / latents[:, 0].square().sum())
@@ -130,26 +90,54 @@ def test_a_positive_turn_is_a_positive_yaw() -> None:
     assert nose < SIZE / 2 - 0.5  # What is near has gone to the left.
 
 
-def test_mirror_differences_and_parts_without_a_direction(rng: torch.Generator) -> None:
-    encoder = Planted(0)
-    parts = torch.randn(5, WIDTH, generator=rng)
-    odd = torch.cat([parts[:, :2], torch.zeros(5, WIDTH - 2)], 1) @ encoder.mixture
-    torch.testing.assert_close(mirror_difference(encoder, encoder.pictures(parts)), odd, rtol=0, atol=1e-3)
-    direction = F.normalize(torch.randn(WIDTH, generator=rng), dim=0)
-    left = without(parts, direction)
-    torch.testing.assert_close(left @ direction, torch.zeros(5), rtol=0, atol=1e-5)
-    torch.testing.assert_close(left + torch.outer(parts @ direction, direction), parts, rtol=0, atol=1e-6)
+def test_light_is_read_as_light_and_does_not_turn() -> None:
+    heads = Heads(SIZE)
+    found, image, latents = found_in(heads)
+    still, lit = torch.zeros(200), torch.linspace(-2, 2, 200)
+    moved = found.moved(latents, still, lit)
+    change = heads.synthesize(moved)
+    torch.testing.assert_close(moved[:, 1] - latents[:, 1], lit, rtol=0, atol=0.3)  # The true light of these heads.
+    assert float((YAW_DEG * (moved - latents)[:, 0]).abs().max()) < 5
+    assert float((found.coordinate(change) - found.coordinate(image)).abs().mean()) < 0.1
+    left, _, right = heads.synthesize(found.moved(torch.zeros(3, LATENTS), still[:3], torch.tensor([-2.0, 0, 2.0])))
+    middle = SIZE // 2
+    assert right[:, :, :middle].mean() > left[:, :, :middle].mean() + 0.03  # Light that travels to the right.
+    assert right[:, :, middle:].mean() < left[:, :, middle:].mean() - 0.03
+
+
+def test_a_nod_is_a_pitch_of_about_as_many_degrees() -> None:
+    """Of heads that turn about their middle, so that crude renderings answer to turn and nod alike."""
+    heads = Heads(SIZE, pivot_depth=0.97)
+    found, _, _ = found_in(heads)
+    asked = torch.tensor([-12.0, -6.0, 6.0, 12.0])
+    moved = found.moved(torch.zeros(4, LATENTS), torch.zeros(4), pitch_deg=asked)
+    torch.testing.assert_close(PITCH_DEG * moved[:, -1], asked, rtol=0.25, atol=0)
+    assert float((YAW_DEG * moved[:, 0]).abs().max()) < 2
+    assert float(moved[:, 1:5].abs().max()) < 0.5
+    assert abs(float(found.pitch @ found.light)) < 1e-6
+    assert abs(float(found.pitch @ found.direction)) < 1e-6
+    up, down = heads.synthesize(moved)[[0, 3]]
+    rows = torch.arange(SIZE, dtype=torch.float32)
+
+    def nose(one: Tensor) -> float:
+        bright = (one.mean(0)[4:-4, 6:10].mean(1) + 1).square()  # Of the columns in the middle.
+        return float((bright * rows[4:-4]).sum() / bright.sum())
+
+    assert nose(down) > nose(up) + 0.2  # What is near goes down under a positive pitch.
 
 
 def test_lights_by_hand(rng: torch.Generator) -> None:
     image = torch.rand(2, 3, 4, 4, generator=rng) * 0.2 - 0.9
     side, even = side_light(image, -0.75, 2), even_light(image, 2)
     torch.testing.assert_close(side.direction, torch.tensor([[-0.6, 0.0, 0.8]]).expand(2, 3))
-    assert even.direction.tolist() == [[0, 0, 1]] * 2
+    assert torch.equal(even.ambient + even.diffuse, torch.ones(2, 1))
+    assert even.ambient[0, 0] < even.diffuse[0, 0]
+    torch.testing.assert_close(even.direction[:, :2] / even.direction[:, 2:], torch.tensor([[0.0, 0.25]] * 2))  # Above.
     assert torch.equal(side.ambient + side.diffuse, torch.ones(2, 1))
     slanted = torch.tensor([0.6, 0.0, 0.8])[:, None, None].expand(2, 3, 4, 4)
     lights = Lighting(torch.full((2, 1), 0.2), torch.full((2, 1), 0.8), torch.tensor([[0.6, 0.0, 0.8]]).expand(2, 3))
-    ratio = (0.2 + 0.8) / (0.5 + 0.5 * 0.8)
+    facing = 0.8 / math.hypot(1, 0.25)
+    ratio = (0.2 + 0.8) / float(even.ambient[0] + even.diffuse[0] * facing)
     torch.testing.assert_close(relit(image, slanted, lights), (image + 1) * ratio - 1)
     assert torch.allclose(relit(image, slanted, even_light(image, 2)), image, atol=1e-6)
     assert float(shading(slanted, side).max()) == pytest.approx(0.35 + 0.65 * (0.64 - 0.36))
@@ -163,18 +151,18 @@ def test_the_bundled_generator_turns_as_far_as_it_is_asked_to() -> None:
     loaded = load_generator()
     encoder = encoder_of(loaded.identity)
     assert encoder is not None
-    parts = {
-        "masker": auto_mask,
-        "prior": EllipsoidPrior(),
-        "camera": camera_of(64),
-        "count": 40,
-        "views": 2,
-        "seed": 0,
-    }
-    batch = TurnedViews(loaded, encoder, **parts)(0, 40)
-    assert float(batch["turn"].std()) == pytest.approx(1, abs=0.01)
-    assert float(batch["view_turn"].std()) == pytest.approx(0.85, abs=0.2)  # They fall a little short of it.
-    order = iteration_rng(0, 0, torch.device("cpu"), "order")
-    asked = torch.randn(40, 2, generator=iteration_rng(0, 0, torch.device("cpu"), "turns"))
-    asked = asked[torch.randperm(40, generator=order)]
-    assert np.corrcoef(asked.flatten(), batch["view_turn"].flatten())[0, 1] > 0.9
+    parts = {"masker": auto_mask, "prior": EllipsoidPrior(), "camera": camera_of(64)}
+    stream = TurnedViews(loaded, encoder, **parts, count=40, views=2, seed=0)
+    batch = stream(0, 40)
+    assert float(batch["view_turn"][:, 0].std()) == pytest.approx(1, abs=0.3)  # The pictures as they were drawn.
+    assert float(batch["turn"].abs().mean()) < 0.15
+    assert float(batch["view_turn"][:, 1].std()) == pytest.approx(0.9, abs=0.3)  # They fall a little short of it.
+    assert float((batch["view_turn"][:, 2] - batch["turn"]).abs().mean()) < 0.25  # Lit anew only.
+    asked = torch.linspace(-1.5, 1.5, 20)
+    latents = loaded.sample_latents(20, rng=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        before, after = (
+            stream.turning.coordinate(encoder.shrunk(loaded.generator.synthesize(one).clamp(-1, 1)))
+            for one in (latents, stream.turning.moved(latents, asked))
+        )
+    assert np.corrcoef(after - before, asked)[0, 1] > 0.9

@@ -1,7 +1,10 @@
-"""A generator of heads that turn by one of its latents, rendered, so that everything about its pictures is known; and
-trainings on it."""
+"""A generator of heads that turn, nod and are lit by some of its latents, rendered, so that everything about its
+pictures is known; and trainings on it."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,18 +13,22 @@ from torch.nn import functional as F
 from gan2shape.errors import InputError
 from gan2shape.generators import LoadedGenerator
 from gan2shape.generators.offsets import DirectOffset
-from gan2shape.networks.turned import camera_of
+from gan2shape.networks.turned import PIVOT_DEPTH
 from gan2shape.priors.ellipsoid import EllipsoidPrior
 from gan2shape.render import Camera, Lighting, Pose, normals_from_depth, reproject, shade
 from gan2shape.train.settings import TrainSettings
-from gan2shape.train.turned import TurnedTask, TurnedViews
+from gan2shape.train.turned import TurnedTask
+from gan2shape.train.turned_views import TurnedViews
 
 YAW_DEG = 20.0
 """Yaw for one unit of the first latent."""
 _SIDE = 0.3
 """Sideways slope of the light for one unit of the second latent."""
-LATENTS = 5
+PITCH_DEG = 5.0
+"""Pitch for one unit of the last latent."""
+LATENTS = 6
 _NEAR, _FAR = 0.92, 1.02
+_CELLS, _WAVELENGTH = 8, 8.0
 SMALL = TrainSettings(width_multiplier=1 / 32, batch_size=4, learning_rate=2e-3, weight_decay=0.0)
 
 
@@ -52,46 +59,52 @@ def texture(looks: Tensor, size: int) -> Tensor:
     return plain + torch.einsum("bcp,pyx->bcyx", channels, patterns)
 
 
-def picture(albedo: Tensor, yaw_deg: Tensor, side: Tensor, camera: Camera) -> Tensor:
-    """Heads (B, 3, S, S) under these yaws and light slopes (B,), lit in the object's frame, before black."""
+def picture(albedo: Tensor, yaw_deg: Tensor, side: Tensor, camera: Camera, pitch_deg: Tensor | None = None) -> Tensor:
+    """Heads (B, 3, S, S) under these yaws, light slopes and pitches (B,), lit in the object's frame, before black."""
     depth, mask = (values.expand(len(albedo), -1, -1, -1) for values in head(camera))
     direction = F.normalize(torch.stack([side, torch.zeros_like(side), torch.ones_like(side)], 1), dim=1)
     half = torch.full((len(albedo), 1), 0.5)
     lit = shade(albedo, normals_from_depth(depth, camera), Lighting(half, half, direction)).clamp(-1, 1)
-    angles = F.pad(torch.deg2rad(yaw_deg)[:, None], (1, 1))
+    none = torch.zeros_like(yaw_deg)
+    angles = torch.deg2rad(torch.stack([none if pitch_deg is None else pitch_deg, yaw_deg, none], 1))
     seen = reproject(torch.cat([lit, mask], 1), depth, Pose.from_euler(angles), camera)
     return torch.where(seen.image[:, 3:] * seen.mask > 0.5, seen.image[:, :3], -1.0)
 
 
 class Heads:
-    """Latents (B, 5): yaw, light, three of the texture."""
+    """Latents (B, 6): yaw, light, three of the texture, pitch."""
 
     latent_dim = LATENTS
 
-    def __init__(self, size: int = 16) -> None:
-        self.resolution, self.camera = size, camera_of(size)
+    def __init__(self, size: int = 16, pivot_depth: float = PIVOT_DEPTH) -> None:
+        self.resolution, self.camera = size, Camera(size, pivot_depth=pivot_depth)
 
     def synthesize(self, w: Tensor) -> Tensor:
         """Pictures (B, 3, S, S)."""
-        return picture(texture(w[:, 2:], self.resolution), YAW_DEG * w[:, 0], _SIDE * w[:, 1], self.camera)
+        albedo = texture(w[:, 2:5], self.resolution)
+        return picture(albedo, YAW_DEG * w[:, 0], _SIDE * w[:, 1], self.camera, PITCH_DEG * w[:, 5])
 
 
-class LinearEncoder(nn.Module):
-    """The least-squares inverse of `Heads`, looking at pictures of their size; has what a `LatentEncoder` has."""
+class FittedEncoder(nn.Module):
+    """The least-squares inverse of `Heads` in waves of their pixels; has what a `LatentEncoder` has."""
 
-    def __init__(self, heads: Heads, samples: int = 600) -> None:
+    def __init__(self, heads: Heads, samples: int = 2000, waves: int = 600) -> None:
         super().__init__()
-        self.image_size = heads.resolution
-        latents = torch.randn(samples, LATENTS, generator=torch.Generator().manual_seed(1))
+        self.image_size, self.mean = heads.resolution, torch.zeros(LATENTS)
+        rng = torch.Generator().manual_seed(1)
+        latents = torch.randn(samples, LATENTS, generator=rng)
+        self.waves = torch.randn(3 * _CELLS**2, waves, generator=rng) / _WAVELENGTH
+        self.phases = 2 * math.pi * torch.rand(waves, generator=rng)
         features = self._features(heads.synthesize(latents))
-        ridge = 0.3 * torch.eye(features.shape[1])
+        ridge = 0.1 * torch.eye(features.shape[1])
         self.weight = torch.linalg.solve(features.T @ features + ridge, features.T @ latents)
 
     def _features(self, image: Tensor) -> Tensor:
-        return F.pad(F.avg_pool2d(image, self.image_size // 8).flatten(1), (0, 1), value=1.0)
+        cells = F.avg_pool2d(image, self.image_size // _CELLS).flatten(1)
+        return torch.cat([F.pad(cells, (0, 1), value=1.0), torch.cos(cells @ self.waves + self.phases)], dim=1)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Signed pictures (B, 3, S, S) → latents (B, 5)."""
+        """Signed pictures (B, 3, S, S) → latents (B, 6)."""
         return self._features(self.shrunk(image)) @ self.weight
 
     def shrunk(self, image: Tensor) -> Tensor:
@@ -120,12 +133,51 @@ def masker(image: Tensor) -> Tensor:
     return mask
 
 
-def views_of(encoder: LinearEncoder, **changed: object) -> TurnedViews:
-    """Pictures of heads with turned views; names are those of `TurnedViews`."""
+def views_of(encoder: FittedEncoder, loaded: LoadedGenerator | None = None, **changed: object) -> TurnedViews:
+    """Heads with their fronts and views; names are those of `TurnedViews`."""
     flags = {"masker": masker, "prior": EllipsoidPrior(), "camera": Heads().camera, "count": 12, "views": 3, "seed": 5}
-    return TurnedViews(heads_gan(), encoder, **{**flags, **changed})
+    return TurnedViews(loaded or heads_gan(), encoder, **{**flags, **changed})
 
 
 def task(pictures: TurnedViews, settings: TrainSettings = SMALL, **changed: object) -> TurnedTask:
     """A training of small networks on the CPU; names are those of `TurnedTask`."""
     return TurnedTask(pictures, settings, device=torch.device("cpu"), **{"settle": 2, **changed})
+
+
+class Says(nn.Module):
+    """A network that says the planted numbers, one row for all pictures or one for each."""
+
+    def __init__(self, *rows: tuple[float, ...]) -> None:
+        super().__init__()
+        self.rows = torch.tensor(rows)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Rows (B, N)."""
+        return self.rows.expand(len(image), -1)
+
+
+EVEN = (0.0, 0.0, 0.0, 0.0)
+"""Network numbers of a light from the camera, half of it from everywhere."""
+
+
+def rendered(
+    poses_deg: Sequence[tuple[float, float]], lights: Sequence[tuple[float, ...]], depth: Tensor, mask: Tensor
+) -> tuple[Tensor, Tensor]:
+    """A head of this depth and mask (1, 1, S, S) under these pitches and yaws and lights (as network numbers, in the
+    camera's axes), not alike on both sides: pictures (N, 3, S, S) and where they show it."""
+    size = depth.shape[-1]
+    albedo = texture(torch.tensor([[0.5, -0.5, 0.2]]), size) - 0.2 + 0.3 * torch.linspace(-1, 1, size)
+    camera = Heads(size).camera
+    seen = []
+    for (pitch, yaw), units in zip(poses_deg, lights, strict=True):
+        pose = Pose.from_euler(torch.deg2rad(torch.tensor([[pitch, yaw, 0.0]])))
+        ambient, diffuse, x, y = units
+        way = F.normalize(torch.tensor([[x, y, 1.0]]), dim=1)
+        # A normal n of the object is R n in the camera's axes, and there (R n)·l = n·(Rᵀ l).
+        light = Lighting(
+            torch.tensor([[(ambient + 1) / 2]]), torch.tensor([[(diffuse + 1) / 2]]), way @ pose.rotation[0]
+        )
+        lit = shade(albedo, normals_from_depth(depth, camera), light).clamp(-1, 1)
+        seen.append(reproject(torch.cat([lit, mask], 1), depth, pose, camera))
+    pictures = torch.cat([one.image[:, :3] for one in seen])
+    return pictures, torch.cat([(one.image[:, 3:] * one.mask > 0.5).float() for one in seen])

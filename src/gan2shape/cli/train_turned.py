@@ -40,7 +40,9 @@ class Turned(Runtime, AdamFlags):
     count: Annotated[int, arg(metavar="COUNT")] = 1_000
     """Pictures that the generator makes."""
     views: Annotated[int, arg(metavar="COUNT")] = 4
-    """Turned views of each."""
+    """Views of each, turned and lit anew."""
+    truncation: float = 0.6
+    """How far objects may be from the mean latent, from 0 to 1: typical ones turn better."""
     mask: Annotated[str, arg(metavar="auto|none")] = "auto"
     """The objects: "auto" (a classical method), or "none" (everything)."""
     validate: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(optional)")] = None
@@ -59,7 +61,8 @@ class Turned(Runtime, AdamFlags):
         from gan2shape.networks.latents import encoder_of
         from gan2shape.networks.turned import camera_of
         from gan2shape.priors.masks import auto_mask, no_mask
-        from gan2shape.train.turned import TurnedTask, TurnedViews
+        from gan2shape.train.turned import TurnedTask
+        from gan2shape.train.turned_views import TurnedViews
 
         with process_group(self.torch_device()) as device:
             self.check_share()
@@ -80,6 +83,7 @@ class Turned(Runtime, AdamFlags):
                 count=self.count,
                 views=self.views,
                 seed=self.seed,
+                truncation=self.truncation,
             )
             self.train(TurnedTask(pictures, settings, device=device, validate=validate))
 
@@ -88,6 +92,8 @@ class Turned(Runtime, AdamFlags):
             raise InputError("--features: turned views are compared by their colours alone; leave it out")
         if self.mask not in ("auto", "none"):
             raise UserError(f'--mask must be "auto" or "none" here; got {self.mask}')
+        if not 0 < self.truncation <= 1:
+            raise UserError(f"--truncation must be above 0 and at most 1; got {self.truncation:g}")
         for flag, value, least, most in (("--count", self.count, 8, 1_000_000), ("--views", self.views, 1, 100)):
             if not least <= value <= most:
                 raise UserError(f"{flag} must be from {least} to {most}; got {value}")

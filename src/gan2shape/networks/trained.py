@@ -71,9 +71,16 @@ def unsup3d_networks(sizes: NetworkSizes) -> FactorNetworks:
 
 
 def save_networks(
-    file: Path, kind: str, networks: nn.Module, sizes: NetworkSizes, about: Mapping[str, Any] | None = None
+    file: Path,
+    kind: str,
+    networks: nn.Module,
+    sizes: NetworkSizes,
+    about: Mapping[str, Any] | None = None,
+    *,
+    beside: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Write networks in half precision; ``about`` (plain JSON values) says how they were trained. Counters stay whole.
+    """Write networks in half precision; ``about`` (plain JSON values) says how they were trained. Counters stay whole,
+    and so do the tensors ``beside`` the networks.
 
     Raises:
         OutputError: the place cannot be written.
@@ -81,7 +88,7 @@ def save_networks(
     header = {"kind": kind, "sizes": asdict(sizes), "about": dict(about or {})}
     tensors = networks.state_dict().items()
     halves = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in tensors}
-    write_tensors(file, halves, {_HEADER: json.dumps(header, sort_keys=True)})
+    write_tensors(file, {**halves, **(beside or {})}, {_HEADER: json.dumps(header, sort_keys=True)})
 
 
 def load_networks(file: Path, kind: str, build: Callable[[NetworkSizes], _Networks]) -> _Networks:

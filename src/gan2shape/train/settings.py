@@ -157,7 +157,11 @@ class AdamTask:
             OutputError: the folder cannot be written.
         """
         about = {"steps": index, **self.config, "validation": dict(scores)}
-        save_networks(folder / WEIGHTS_FILE, self.kind, network, self.sizes, about)
+        save_networks(folder / WEIGHTS_FILE, self.kind, network, self.sizes, about, beside=self.beside())
+
+    def beside(self) -> Mapping[str, Tensor]:
+        """What is written beside the networks; nothing, unless a subclass has something."""
+        return {}
 
     def modules(self) -> dict[str, nn.Module]:
         """All networks."""

@@ -1,0 +1,99 @@
+"""Moving a generator's object by its latents: turn, nod and light. How the directions are found: `train.turning`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gan2shape.errors import CheckpointError
+from gan2shape.io.checkpoints import read_tensors
+from gan2shape.networks.latents import LatentEncoder
+
+YAW_STD_DEG = 20.0
+"""Standard deviation of the yaw in a category's pictures, in degrees (the generic pose prior's). Only this number says
+how many degrees a turn along the latents is."""
+_CHUNK = 64
+_PREFIX = "turning."
+_DIRECTIONS = ("direction", "light", "pitch")
+
+
+@dataclass(frozen=True, eq=False)
+class Turning:
+    """Turn, nod and light of a generator's object as directions of its latents.
+
+    Attributes:
+        direction: unit latent direction (latent_dim,) towards positive yaw.
+        light: unit latent direction (latent_dim,) of sideways light, orthogonal to ``direction``; towards light that
+            travels to image-right.
+        pitch: latent change (latent_dim,) for a degree of pitch.
+        spread: standard deviation of the coordinate over the generator's pictures, in latent units.
+        light_spread: that of their latents along ``light``.
+        encoder: pictures to latents.
+    """
+
+    direction: Tensor
+    light: Tensor
+    pitch: Tensor
+    spread: float
+    light_spread: float
+    encoder: LatentEncoder
+
+    @torch.no_grad()
+    def coordinate(self, images: Tensor) -> Tensor:
+        """The turn (N,) that signed pictures (N, 3, S, S) show, in standard deviations; 0 is frontal."""
+        odd = [mirror_difference(self.encoder, chunk) for chunk in images.split(_CHUNK)]
+        return without(torch.cat(odd), self.light) @ self.direction / self.spread
+
+    def moved(self, latents: Tensor, by: Tensor, lit: Tensor | None = None, pitch_deg: Tensor | None = None) -> Tensor:
+        """Latents (N, latent_dim) turned by ``by`` (N,) standard deviations, lit from the side by ``lit`` (N,) of them,
+        and nodding by ``pitch_deg`` (N,) degrees."""
+        moved = latents + (by * self.spread)[:, None] * self.direction
+        if lit is not None:
+            moved = moved + (lit * self.light_spread)[:, None] * self.light
+        return moved if pitch_deg is None else moved + pitch_deg[:, None] * self.pitch
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything but the encoder, to be kept in a file of networks."""
+        spreads = torch.tensor([self.spread, self.light_spread])
+        parts = {"direction": self.direction, "light": self.light, "pitch": self.pitch, "spreads": spreads}
+        return {f"{_PREFIX}{name}": tensor.cpu() for name, tensor in parts.items()}
+
+
+def mirror_difference(encoder: LatentEncoder, image: Tensor) -> Tensor:
+    """Half the difference (N, latent_dim) between the latents of signed pictures (N, 3, S, S) and of their mirror
+    images: what is odd under mirroring."""
+    return (encoder(image) - encoder(image.flip(-1))) / 2
+
+
+def without(values: Tensor, direction: Tensor) -> Tensor:
+    """Vectors (..., C) without their part along a unit direction (C,)."""
+    return values - (values @ direction)[..., None] * direction
+
+
+def load_turning(file: Path, encoder: LatentEncoder) -> Turning:
+    """The directions in a file that ``gan2shape train turned`` wrote, for the encoder they were found with.
+
+    Raises:
+        CheckpointError: a file without them, or with others.
+    """
+    tensors = read_tensors(file)
+    found = {name.removeprefix(_PREFIX): t.float() for name, t in tensors.items() if name.startswith(_PREFIX)}
+    _check(file, found, encoder.mean.shape)
+    direction, light, pitch = (found[name].to(encoder.mean.device) for name in _DIRECTIONS)
+    spread, light_spread = found["spreads"].tolist()
+    return Turning(direction, light, pitch, spread, light_spread, encoder)
+
+
+def _check(file: Path, found: Mapping[str, Tensor], of_latents: torch.Size) -> None:
+    for name, shape in {**dict.fromkeys(_DIRECTIONS, of_latents), "spreads": torch.Size([2])}.items():
+        got = tuple(found[name].shape) if name in found else "nothing"
+        if got != tuple(shape):
+            raise CheckpointError(f"{file}: expected {_PREFIX}{name} of shape {tuple(shape)}; got {got}")
+        if not bool(torch.isfinite(found[name]).all()):
+            raise CheckpointError(f"{file}: expected finite directions; got NaN or infinity in {_PREFIX}{name}")
+    if not bool((found["spreads"] > 0).all()):
+        raise CheckpointError(f"{file}: expected positive {_PREFIX}spreads; got {found['spreads'].tolist()}")
