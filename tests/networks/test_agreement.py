@@ -109,17 +109,18 @@ def test_a_view_that_is_lit_anew_only_tells_the_light() -> None:
 
 def test_every_view_is_explained_by_its_own_object() -> None:
     depth, mask = truth()
-    tilted, _ = truth(lopsided=0.02)
-    one, other = (rendered([(0.0, 0.0), (0.0, 14.0)], (EVEN, EVEN), shape, mask) for shape in (depth, tilted))
-    fronts, masks = (torch.cat([one[k][:1], other[k][:1]]) for k in range(2))
-    views, turns = torch.cat([other[0][1:], one[0][1:]]), torch.full((2,), 14 / YAW_STD_DEG)
+    shapes = (depth, FAR + 0.1 * (truth(lopsided=0.04)[0] - FAR))
+    pairs = [rendered([(0.0, 0.0), (0.0, 18.0)], (EVEN, EVEN), shape, mask) for shape in shapes]
+    fronts, masks = (torch.cat([pair[k][:1] for pair in pairs]) for k in range(2))
+    views, turns = torch.cat([pair[0][1:] for pair in pairs[::-1]]), torch.full((2,), 18 / YAW_STD_DEG)
 
-    def of(*owner: int) -> float:
+    def of(*owner: int, first: Tensor = depth) -> float:
         what = FrontsAndViews(fronts, masks, torch.zeros(2), views, turns, torch.tensor(owner))
-        return error(knowing(EVEN), torch.cat([depth, tilted]), what)
+        return error(knowing(EVEN), torch.cat([first, shapes[1]]), what)
 
-    assert of(1, 0) < 0.025
-    assert of(0, 1) > 1.5 * of(1, 0)
+    assert of(1, 0) < 0.01
+    assert of(0, 1) > 0.05
+    assert of(1, 0, first=shapes[1]) > 0.04
 
 
 def test_the_rest_of_the_pose_is_the_view_networks() -> None:
