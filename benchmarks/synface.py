@@ -25,7 +25,7 @@ from common import machine, write_result
 from reconstruct import picture_numbers
 
 KEPT = Path(__file__).parents[1] / "build" / "synface"
-ONE_SEED = ("paper-synface",)
+ONE_SEED = ("paper-synface", "from_ellipsoid")
 
 
 def main() -> None:
@@ -63,7 +63,7 @@ def parsed() -> argparse.Namespace:
     )
     parser.add_argument("--pictures", default="0-9", help="of the rows that take minutes")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--presets", nargs="*", default=["paper-synface", "default"])
+    parser.add_argument("--presets", nargs="*", default=["paper-synface", "ellipsoid", "default"])
     parser.add_argument("--workers", type=int, default=2, help="processes of one thread each")
     parser.add_argument("--device", default="cpu", help="cpu, or cuda with one worker")
     parser.add_argument("--name", default="synface", help="name of the result file")

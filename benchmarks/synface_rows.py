@@ -21,13 +21,14 @@ from gan2shape.export.views import Painter
 from gan2shape.generators import LoadedGenerator, load_generator
 from gan2shape.io.checkpoints import sha256
 from gan2shape.networks.trained import SUPERVISED, read_about
-from gan2shape.networks.turned import TURNED
+from gan2shape.networks.turned import TURNED, bundled_turned
 from gan2shape.priors import EllipsoidPrior
 from gan2shape.priors.masks import auto_mask
 from gan2shape.reconstruct.feedforward import load_method
-from gan2shape.reconstruct.pipeline import find_latent, gan_projection
+from gan2shape.reconstruct.painting import gan_projection
+from gan2shape.reconstruct.pipeline import find_latent
 from gan2shape.reconstruct.presets import PRESETS
-from gan2shape.reconstruct.reconstructor import Reconstructor
+from gan2shape.reconstruct.reconstructor import reconstructor_for
 from gan2shape.reconstruct.target import Target
 
 
@@ -84,17 +85,21 @@ def all_rows(truth_file: Path, weights: dict[str, Path], presets: list[str], dev
     def prior(ellipsoid: EllipsoidPrior) -> Callable[[int, int], Answer]:
         return shape(lambda truth, index: ellipsoid.depth(auto_mask(picture_of(truth, index))))
 
-    default = PRESETS["default"].prior
+    default = PRESETS["ellipsoid"].prior
     rows = [
         Row("constant depth", "constant", shape(lambda t, i: constant_depth(t.depth[i : i + 1])), "1"),
         Row("average true depth", "average", shape(average_depth_of), "1", note="knows all other true depths"),
         Row("ellipsoid prior", "ellipsoid", prior(EllipsoidPrior()), repr(EllipsoidPrior())),
-        Row("ellipsoid prior of the default", "ellipsoid_default", prior(default), repr(default)),
+        Row("ellipsoid prior of the preset ellipsoid", "ellipsoid_default", prior(default), repr(default)),
     ]
     names = {"supervised": "supervised (upper bound)", "unsup3d": "Unsup3D", "turned": "gan2shape, one pass (--fast)"}
     for method, file in weights.items():
         rows.append(trained_row(names[method], method, file, truth, device))
-    titles = {"paper-synface": "GAN2Shape, paper schedule", "default": "gan2shape, default"}
+    titles = {
+        "paper-synface": "GAN2Shape, paper schedule",
+        "ellipsoid": "gan2shape, from the ellipsoid",
+        "default": "gan2shape, default",
+    }
     rows += [preset_row(titles.get(preset, preset), preset, truth, device) for preset in presets]
     pictures = sha256(truth_file)
     return [dataclasses.replace(row, identity=row.identity + pictures) for row in rows]
@@ -166,7 +171,7 @@ def preset_row(name: str, preset: str, truth: Callable[[], Truth], device: str) 
         picture, gan = picture_of(truth(), index).to(device), loaded()
         began = time.perf_counter()
         latent, psnr = find_latent(picture, gan, config.inversion, seed=seed)
-        reconstructor = Reconstructor(gan, config)
+        reconstructor = reconstructor_for(gan, config)
         image = reconstructor.framing.to_working(picture)
         result = reconstructor(Target(image, latent, auto_mask(image)), seed=seed)
         seconds = time.perf_counter() - began
@@ -176,4 +181,7 @@ def preset_row(name: str, preset: str, truth: Callable[[], Truth], device: str) 
         return Answer(prediction, seconds, lambda *shown: painted(*shown).cpu(), notes)
 
     identity = json.dumps(config.to_dict(), sort_keys=True) + load_generator().sha256
-    return Row(name, preset, answer, identity, seeded=True, dear=True)
+    if config.start == "turned":
+        identity += sha256(bundled_turned())
+    key = "from_ellipsoid" if preset == "ellipsoid" else preset  # The ellipsoid itself is a row too.
+    return Row(name, key, answer, identity, seeded=True, dear=True)

@@ -54,6 +54,7 @@ class ReconstructionResult:
         history: one row of plain JSON values for each logged iteration.
         warnings: sentences for the user, for example that an optimisation diverged.
         method: "gan2shape", or the name of another method.
+        outline: the object in the canonical frame, (1, 1, S, S) in [0, 1]; None where it is the mask, seen from there.
         environment: where it was made; filled in by `save` when empty.
         format_version: of the files.
     """
@@ -70,6 +71,7 @@ class ReconstructionResult:
     history: Sequence[Mapping[str, Any]] = ()
     warnings: Sequence[str] = ()
     method: str = GAN2SHAPE
+    outline: Tensor | None = None
     environment: Mapping[str, Any] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 
@@ -88,6 +90,8 @@ class ReconstructionResult:
         target = {"image": self.image, "mask": self.mask}
         if self.latent is not None:
             target["latent"] = self.latent
+        if self.outline is not None:
+            target["outline"] = self.outline
         write_tensors(place / "target.safetensors", target, _METADATA)
         if self.networks:
             write_tensors(place / "networks.safetensors", self.networks, _METADATA)
@@ -139,7 +143,7 @@ class ReconstructionResult:
         shapes = {"image": (1, 3, size, size), "mask": (1, 1, size, size), "latent": None}
         if settings["method"] != GAN2SHAPE:
             del shapes["latent"]
-        target = _read(place / "target.safetensors", shapes)
+        target = _read(place / "target.safetensors", shapes, {"outline": (1, 1, size, size)})
         return cls(
             scene=Scene(
                 depth=factors["depth"],
@@ -151,6 +155,7 @@ class ReconstructionResult:
             image=target["image"],
             mask=target["mask"],
             latent=target.get("latent"),
+            outline=target.get("outline"),
             networks=_read(place / "networks.safetensors", {}) if (place / "networks.safetensors").exists() else {},
             generator=_generator(place / "config.json", settings["generator"]),
             config=settings["config"],
@@ -305,16 +310,19 @@ def _camera(file: Path, size: int, entries: dict[str, Any]) -> Camera:
         raise InputError(f"{file}: expected a camera; got {error}; reconstruct again") from None
 
 
-def _read(file: Path, shapes: Mapping[str, tuple[int, ...] | None]) -> dict[str, Tensor]:
-    """Tensors of a file, checked: finite, and of ``shapes`` where given (then no others may be there)."""
+def _read(
+    file: Path, shapes: Mapping[str, tuple[int, ...] | None], more: Mapping[str, tuple[int, ...]] | None = None
+) -> dict[str, Tensor]:
+    """Tensors of a file, checked: finite, and of ``shapes`` where given (then no others may be there, except ``more``,
+    which may be missing)."""
     try:
         tensors = dict(read_tensors(file))
     except CheckpointError as error:
         raise InputError(str(error)) from None
-    if shapes and set(tensors) != set(shapes):
+    if shapes and set(tensors) - set(more or {}) != set(shapes):
         raise InputError(f"{file}: expected {sorted(shapes)}; got {sorted(tensors)}; run the reconstruction again")
     for name, tensor in tensors.items():
-        shape = shapes.get(name)
+        shape = {**shapes, **(more or {})}.get(name)
         if shape is not None and tuple(tensor.shape) != shape:
             raise InputError(
                 f"{file}: expected {name} of shape {shape}; got {tuple(tensor.shape)}; is it of another result?"

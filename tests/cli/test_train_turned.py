@@ -58,7 +58,7 @@ def test_train_with_scores_and_go_on(
     run = tmp_path / "run"
     assert train(run, *own, "--validate", truth, "--final-rate", "1") == 0
     said = capsys.readouterr().out
-    assert "making 8 pictures" in said
+    assert "making 8 objects" in said
     assert "3 of 3 iterations" in said
     records = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
     assert {"shape", "light", "pose"} <= set(records[0])  # It settles first.

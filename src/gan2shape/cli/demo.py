@@ -9,15 +9,16 @@ from typing import Annotated, ClassVar
 
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, arg
 
-from gan2shape.cli.reconstruct import Reconstruct
+from gan2shape.cli.reconstruct import ELLIPSOID, Reconstruct
 from gan2shape.cli.runtime import Runtime
+from gan2shape.reconstruct.presets import PRESETS
 
 SAMPLE_PICTURE = "sample_head.png"
 
 
 @dataclass(frozen=True)
 class Demo:
-    """Reconstruct the bundled sample picture with the bundled generator; a few minutes on two CPU cores.
+    """Reconstruct the bundled sample picture with the bundled generator; half a minute on two CPU cores.
 
     For example:
       $ gan2shape demo
@@ -37,7 +38,8 @@ class Demo:
     """With what to compute."""
 
     def run(self) -> None:
-        """Reconstruct the sample picture with the default preset."""
+        """Reconstruct the sample picture with the default preset, or with the one for other generators and features."""
+        own = self.runtime.generator == "bundled" and self.runtime.features is None
         with resources.as_file(resources.files("gan2shape") / "assets" / SAMPLE_PICTURE) as picture:
             replace(
                 Reconstruct(),
@@ -46,4 +48,5 @@ class Demo:
                 resume=self.resume,
                 dry_run=self.dry_run,
                 runtime=self.runtime,
+                config=PRESETS[Reconstruct.default_preset if own else ELLIPSOID],
             ).run()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gan2shape.evaluate.score import Score
     from gan2shape.evaluate.truth import Truth
     from gan2shape.export.views import Painter
+    from gan2shape.result import ReconstructionResult
 
 _PER_PICTURE = ("side", "mad", "mad_paper", "mad_mesh", "depth_mae")
 
@@ -86,13 +87,13 @@ class Evaluate:
         from gan2shape.cli.runtime import load_again
         from gan2shape.cli.saved import load_saved
         from gan2shape.generators import LoadedGenerator
-        from gan2shape.reconstruct.pipeline import gan_projection
+        from gan2shape.reconstruct.painting import gan_projection
 
         loaded: dict[tuple[int, int | None], LoadedGenerator] = {}
         device = self.compute.torch_device()
 
         def painter_of(stored: StoredResult) -> Painter | None:
-            if stored.result is None or not any(name.startswith("encoder.") for name in stored.result.networks):
+            if stored.result is None or not _can_paint(stored.result):
                 return None
             saved = load_saved(stored.folder)
             tail = saved.config.projection.offset_layers
@@ -103,6 +104,12 @@ class Evaluate:
             return gan_projection(saved.result, loaded[kind], saved.config)
 
         return painter_of
+
+
+def _can_paint(result: ReconstructionResult) -> bool:
+    """Whether a result has what its GAN's views need: an encoder, or latents that are moved without one."""
+    trained = any(name.startswith("encoder.") for name in result.networks)
+    return result.latent is not None and (trained or result.config.get("start") == "turned")
 
 
 def _write_maps(folder: Path, score: Score, stored: StoredResult, truth: Truth) -> None:

@@ -100,6 +100,8 @@ def perceptual_features(verb: Reconstruct, loaded: LoadedGenerator) -> FeatureEx
         UserError: the preset or the generator needs VGG and no file was named, heads without VGG, or VGG that nothing
             would use.
     """
+    if verb.config.start == "turned" and verb.vgg is None and verb.download_vgg is None:
+        return None
     if verb.vgg is not None or verb.download_vgg is not None:
         if not verb.config.objective.perceptual and loaded.features is not None:
             raise UserError(

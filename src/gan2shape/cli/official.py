@@ -69,10 +69,10 @@ def config_named_in(arguments: Sequence[str]) -> ReconstructConfig | None:
     Raises:
         UserError: a file that is no such configuration, or a preset beside it.
     """
-    file = _argument(arguments, _FLAG)
+    file = argument_of(arguments, _FLAG)
     if file is None:
         return None
-    if _argument(arguments, "--preset") is not None:
+    if argument_of(arguments, "--preset") is not None:
         raise UserError("--config and --preset both say what to start from; leave one out")
     from gan2shape.reconstruct.official_config import read_official_config
 
@@ -109,7 +109,7 @@ def resolved(verb: Reconstruct) -> Resolved:
     return Resolved(dataclasses.replace(verb, config=config), latents, tuple(notes))
 
 
-def _argument(arguments: Sequence[str], flag: str) -> str | None:
+def argument_of(arguments: Sequence[str], flag: str) -> str | None:
     """The value of a flag in arguments that are not parsed yet."""
     found = None
     for index, argument in enumerate(arguments):

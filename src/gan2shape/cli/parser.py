@@ -63,7 +63,7 @@ GROUPS: dict[str, tuple[str, dict[str, Any]]] = {
 
 # tyro keeps a line break before a line that does not begin with a letter.
 _DESCRIPTION = """One picture and a 2D GAN in, the object in 3D out.
-  $ gan2shape demo                                  a bundled picture, in a few minutes
+  $ gan2shape demo                                  a bundled picture, in half a minute
   $ gan2shape reconstruct picture.png -o results    your own
   $ gan2shape VERB --help                           flags and examples of a verb
   $ gan2shape --version"""

@@ -72,6 +72,8 @@ class Pretrain:
             UserError: settings, generator or folder that cannot be used, or pictures without objects.
         """
         check_settings(self.config)
+        if self.config.start != "ellipsoid":
+            raise UserError(f"--preset {self.config.name}: nothing in it can be pre-trained; take --preset pretrain")
         if self.mask not in ("auto", "none"):
             raise UserError(f'--mask must be "auto" or "none" here; got {self.mask}')
         if not 0 < self.truncation <= 10:

@@ -13,7 +13,7 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 
 from gan2shape.cli.framing import FramingFlags
 from gan2shape.cli.methods import GAN2SHAPE, check_method, plan_of, run_method, with_method
-from gan2shape.cli.official import OfficialFlags, config_named_in, resolved
+from gan2shape.cli.official import OfficialFlags, argument_of, config_named_in, resolved
 from gan2shape.cli.runtime import Runtime, check_seed, say
 from gan2shape.cli.settings import check_settings
 from gan2shape.errors import UserError
@@ -29,6 +29,13 @@ if TYPE_CHECKING:
     from gan2shape.reconstruct.pretrain import Pretrained
     from gan2shape.reconstruct.target import Framing
 
+ELLIPSOID = "ellipsoid"
+"""The preset that takes the default's place for other generators."""
+_OF_STEPS = (
+    *("--class", "--features", "--pretrained", "--vgg", "--lpips", "--download-vgg"),
+    *("--view-mvn", "--light-mvn", "--compat"),
+)
+_OF_EVERY_START = ("--config.turned", "--config.inversion", "--config.yaw-limit-deg", "--config.start", "--config.name")
 SAMPLE_TRUNCATION = 0.7
 """Of the pictures of ``--sample``, as of ``gan2shape sample``: typical ones rather than the GAN's rarest."""
 
@@ -68,7 +75,8 @@ class Reconstruct:
     weights: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(optional)")] = None
     """With --method turned, unsup3d or supervised: its trained weights; those of turned are bundled, for heads."""
     preset: Annotated[str, arg(metavar="NAME")] = "default"
-    """Settings to start from; gan2shape info lists all."""
+    """Settings to start from; gan2shape info lists all. Without it, ellipsoid takes the default's place where another
+    generator is named, or something that only the steps from the ellipsoid have."""
     pretrained: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(optional)")] = None
     """File of gan2shape pretrain for the same generator: networks start from it instead of the ellipsoid, and its
     priors, network sizes and geometry take the place of the preset's. Or the original program's celeba_pretrain.pth,
@@ -125,12 +133,12 @@ class Reconstruct:
             run_method(self, folders)
             return
         from gan2shape.cli.inputs import perceptual_features
-        from gan2shape.reconstruct.reconstructor import Reconstructor
+        from gan2shape.reconstruct.reconstructor import reconstructor_for
 
         loaded = self.runtime.load(self.config.projection.offset_layers)
         verb, weights = started_from(self, loaded)
         features = perceptual_features(verb, loaded)
-        framing = Reconstructor(loaded, verb.config, features=features, initial_weights=weights).framing
+        framing = reconstructor_for(loaded, verb.config, features=features, initial_weights=weights).framing
         for _ in self._jobs(loaded, framing, latents):
             pass  # Every input is read once before the first run, so that a mistake in the last one shows at once.
         for index, job in enumerate(self._jobs(loaded, framing, latents), start=1):
@@ -201,23 +209,34 @@ def drawn_picture(loaded: LoadedGenerator, seed: int) -> tuple[Tensor, Tensor]:
         return loaded.generator.synthesize(latent).clamp(-1, 1), latent
 
 
+def needs_steps(arguments: Sequence[str]) -> str | None:
+    """The flag that names another generator than the bundled one, or something of the steps from the ellipsoid."""
+    if argument_of(arguments, "--generator") not in (None, "bundled"):
+        return "--generator"
+    for flag in (argument.partition("=")[0] for argument in arguments if argument.startswith("--")):
+        if flag in _OF_STEPS or (flag.startswith("--config.") and not flag.startswith(_OF_EVERY_START)):
+            return flag
+    return None
+
+
 def preset_of(arguments: Sequence[str], default: str = "default") -> ReconstructConfig:
     """The preset or configuration file that the arguments name; it has to be known before they can be parsed.
 
     Raises:
-        UserError: no such preset, or no such file.
+        UserError: no such preset, no such file, or a flag that the preset has no use for.
     """
     named = config_named_in(arguments)
     if named is not None:
         return named
-    name = default
-    for index, argument in enumerate(arguments):
-        if argument == "--preset" and index + 1 < len(arguments):
-            name = arguments[index + 1]
-        elif argument.startswith("--preset="):
-            name = argument.removeprefix("--preset=")
+    chosen, stepwise = argument_of(arguments, "--preset"), needs_steps(arguments)
+    name = chosen or (ELLIPSOID if PRESETS[default].start == "turned" and stepwise else default)
     if name not in PRESETS:
         raise UserError(f"--preset {name}: no such preset; choose one of {', '.join(PRESETS)}")
+    if stepwise and PRESETS[name].start == "turned":
+        raise UserError(
+            f"--preset {name}: for the bundled generator and its networks, which have no use for {stepwise}; take "
+            f"--preset {ELLIPSOID}, or leave {stepwise} out"
+        )
     return PRESETS[name]
 
 

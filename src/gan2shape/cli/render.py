@@ -144,7 +144,7 @@ class Render:
             UserError: the generator is another one than the result's, or the result is of a method without one.
         """
         from gan2shape.cli.runtime import load_again
-        from gan2shape.reconstruct.pipeline import gan_projection
+        from gan2shape.reconstruct.painting import gan_projection
         from gan2shape.render import reproject
 
         scene, camera = saved.result.scene, saved.result.camera

@@ -41,6 +41,8 @@ def load_saved(folder: Path) -> Saved:
         limits = depth_range_of(config.geometry)
     except (TypeError, ValueError) as error:
         raise InputError(f"{folder / 'config.json'}: {error}; reconstruct again") from None
-    mask = canonical_mask(result.scene, result.mask, result.camera)
+    mask = result.outline
+    if mask is None:
+        mask = canonical_mask(result.scene, result.mask, result.camera)
     surface = cut_surface(result.scene.depth, mask, result.camera, depth_extent=limits.far - limits.near)
     return Saved(result, config, limits, mask, surface, result.scene.texture(result.camera).clamp(-1, 1))

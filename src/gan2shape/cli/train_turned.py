@@ -18,8 +18,8 @@ from gan2shape.reconstruct.presets import PRESETS
 class Turned(Runtime, AdamFlags):
     """Train the networks of "reconstruct --method turned" on a generator's own pictures, without any truth.
 
-    The generator turns its object along one direction of its latents, which is found from mirror images; the category
-    should look alike in a mirror. The weights are snapshots/weights.safetensors in the run folder.
+    The generator turns and lights its object along directions of its latents, which are found from mirror images and crude
+    renderings; the category should look alike in a mirror. The weights, with these directions, are snapshots/weights.safetensors in the run folder.
 
     For example:
       $ gan2shape train turned -o turned --width 0.5 --bfloat16
@@ -30,7 +30,7 @@ class Turned(Runtime, AdamFlags):
     """The generator's inverse, as gan2shape train encoder writes it."""
     learning_rate: Annotated[float, arg(metavar="RATE")] = 3e-4
     """Adam's learning rate at the first iteration."""
-    final_rate: Annotated[float, arg(metavar="FACTOR")] = 0.1
+    final_rate: Annotated[float, arg(metavar="FACTOR")] = 0.6
     """Learning rate of the last iteration as a fraction of the first; it falls exponentially over --steps, which
     cannot be changed after the start unless this is 1."""
     batch_size: Annotated[int, arg(metavar="COUNT")] = 8
@@ -73,12 +73,12 @@ class Turned(Runtime, AdamFlags):
                     f"expected --encoder FILE, the inverse of {loaded.name}; make it with gan2shape train encoder"
                 )
             validate = None if self.validate is None else read_validation(self.validate, encoder.image_size)
-            say(f"making {self.count} pictures and their masks")
+            say(f"making {self.count} objects, their views and masks")
             pictures = TurnedViews(
                 loaded,
                 encoder.to(device),
                 masker=auto_mask if self.mask == "auto" else no_mask,
-                prior=PRESETS["default"].prior,
+                prior=PRESETS["ellipsoid"].prior,
                 camera=camera_of(encoder.image_size),
                 count=self.count,
                 views=self.views,

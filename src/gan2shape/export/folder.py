@@ -60,6 +60,10 @@ class Exportable(Protocol):
     def image(self) -> Tensor:
         """The input, (1, 3, S, S)."""
 
+    @property
+    def outline(self) -> Tensor | None:
+        """The object in the canonical frame, (1, 1, S, S); None where it is the mask, seen from there."""
+
     def save(self, folder: str | Path) -> None:
         """Write its numbers (scene, networks, configuration, history) and the input."""
 
@@ -106,7 +110,7 @@ def export_result(
     place = make_folder(folder)
     limits = depth_range or DepthRange()
     scene, camera = result.scene, result.camera
-    mask = canonical_mask(scene, result.mask, camera)
+    mask = canonical_mask(scene, result.mask, camera) if result.outline is None else result.outline
     surface = cut_surface(scene.depth, mask, camera, depth_extent=limits.far - limits.near)
     texture = scene.texture(camera).clamp(-1, 1)
     colours = surface.pick(texture)

@@ -125,9 +125,36 @@ class Projection:
 
 
 @dataclass(frozen=True)
+class Turned:
+    """Refinement of what the bundled networks see, on views that the generator turns and lights by itself."""
+
+    views: int = 48
+    """Views that the generator paints; every second one is lit anew only."""
+    typical: float = 0.6
+    """How far the object of the views is from the mean latent, as a fraction of what the encoder sees in the picture:
+    typical objects turn better."""
+    lit: float = 1.5
+    """Standard deviation of the views' sideways lights, in those that the generator's pictures have."""
+    refine: int = 40
+    """Iterations of the refinement; 0 leaves it out."""
+    batch_size: int = 8
+    """Views in one iteration."""
+    learning_rate: float = 3e-5
+    """Of the depth network; pose and light stay as they were seen."""
+    weight_decay: float = 5e-4
+    """Coupled L2 weight decay."""
+    smoothness: float = 0.03
+    """Weight of the second differences of depth and shading."""
+    depth_smoothness: float = 8.0
+    """Further weight of the depth's second differences."""
+
+
+@dataclass(frozen=True)
 class Inversion:
     """How a picture's latent is found."""
 
+    encoder: bool = False
+    """Whether to start from what the bundled encoder proposes too, where the generator is the bundled one."""
     samples: int = 256
     """Random latents that are scored as possible starts."""
     restarts: int = 4
@@ -152,8 +179,11 @@ class ReconstructConfig:
 
     name: str = "default"
     """Name of the preset this configuration began as."""
+    start: Literal["ellipsoid", "turned"] = "ellipsoid"
+    """What the shape starts from: an ellipsoid, or the bundled networks that learned from turned views (only for the
+    generator that they learned from; they say pose and light too, and the GAN is moved by its latents)."""
     stages: tuple[Stage, ...] = (Stage(600, 600, 400), Stage(200, 500, 300), Stage(200, 500, 300), Stage(200, 500, 300))
-    """The rounds of the three steps."""
+    """The rounds of the three steps, where it starts from the ellipsoid."""
     prior_steps: int = 1000
     """Iterations of step 0, the fit of the depth network to the ellipsoid."""
     prior: EllipsoidPrior = field(default_factory=EllipsoidPrior)
@@ -174,6 +204,8 @@ class ReconstructConfig:
     """Learning rates, batch size."""
     projection: Projection = field(default_factory=Projection)
     """Step 2."""
+    turned: Turned = field(default_factory=Turned)
+    """Refinement where it starts from turned views."""
     inversion: Inversion = field(default_factory=Inversion)
     """Finding the latent of a picture."""
     crop: float = 1.0

@@ -15,27 +15,27 @@ from torch import Tensor, nn
 
 from gan2shape.errors import InputError
 from gan2shape.export import export_result
-from gan2shape.export.views import Painter
 from gan2shape.generators import LoadedGenerator
 from gan2shape.generators.invert import InvertConfig, invert
 from gan2shape.generators.protocol import FeatureExtractor
 from gan2shape.generators.typicality import Likeness, likeness_of
 from gan2shape.io.checkpoints import read_metadata, read_tensors, write_tensors
 from gan2shape.io.files import FolderLock, write_text
+from gan2shape.networks.latents import encoder_of
 from gan2shape.reconstruct.config import Inversion, ReconstructConfig, config_from_dict
+from gan2shape.reconstruct.painting import gan_projection
 from gan2shape.reconstruct.progress import (
     gather_weights,
     identity_hash,
     load_progress,
-    load_weights,
     save_progress,
     step_rng,
     weights_hash,
 )
-from gan2shape.reconstruct.reconstructor import Reconstructor, depth_range_of, new_encoder, projector_with
+from gan2shape.reconstruct.reconstructor import Reconstructor, depth_range_of, reconstructor_for
 from gan2shape.reconstruct.target import Target
+from gan2shape.reconstruct.turned import TurnedReconstructor
 from gan2shape.reconstruct.watch import Event, IterationDone, OnEvent, StepFinished, StepStarted, Stopped, ignore
-from gan2shape.render import Lighting, Pose
 from gan2shape.result import GAN2SHAPE, ReconstructionResult
 
 INVERSION = "inversion"
@@ -65,14 +65,20 @@ def find_latent(
     picture: Tensor, loaded: LoadedGenerator, settings: Inversion, *, seed: int, on_event: OnEvent = ignore
 ) -> tuple[Tensor, float]:
     """The latent (1, latent_dim) of a picture (1, 3, R, R), by optimisation, and the PSNR in dB that it reaches."""
-    config = InvertConfig(**dataclasses.asdict(settings))
+    numbers = dataclasses.asdict(settings)
+    del numbers["encoder"]
+    config = InvertConfig(**numbers)
     device = loaded.w_mean.device
     on_event(StepStarted(INVERSION, config.steps))
+    encoder = encoder_of(loaded.identity, latent_dim=loaded.generator.latent_dim) if settings.encoder else None
+    with torch.no_grad():
+        proposed = None if encoder is None else encoder.to(device)(picture.to(device))
     found = invert(
         loaded,
         picture.to(device),
         rng=step_rng(seed, INVERSION, device),
         config=config,
+        start_latents=proposed,
         on_progress=lambda done, total: on_event(IterationDone(INVERSION, done - 1, {})),
     )
     on_event(StepFinished(INVERSION))
@@ -121,7 +127,7 @@ def reconstruct_job(
     """
     log = _Log(on_event)
     log.warn_of(config)
-    reconstructor = Reconstructor(loaded, config, features=features, initial_weights=initial_weights)
+    reconstructor = reconstructor_for(loaded, config, features=features, initial_weights=initial_weights)
     device = reconstructor.device
     image = reconstructor.framing.to_working(job.picture.to(device))
     mask = job.masker(image)
@@ -182,30 +188,6 @@ def write_result(
     on_event(StepFinished(name))
 
 
-def gan_projection(result: ReconstructionResult, loaded: LoadedGenerator, config: ReconstructConfig) -> Painter:
-    """What turns crude renderings of a result into the GAN's pictures of them, by the result's encoder alone: it reads
-    pose and light from the renderings.
-
-    Raises:
-        InputError: the result was made by a method without a GAN.
-    """
-    if result.latent is None:
-        raise InputError(f"the result was made by {result.method}, which has no GAN to paint views with")
-    device = loaded.w_mean.device
-    encoder = new_encoder(loaded, config).to(device)
-    load_weights({"encoder": encoder}, result.networks)
-    target = Target(result.image, result.latent, result.mask).to(device)
-    projector = projector_with(encoder, loaded, config)
-    own = projector.own_pictures(target)
-
-    @torch.no_grad()
-    def project(images: Tensor, poses: Pose, lights: Lighting) -> Tensor:
-        chunks = [projector(chunk, target, own)[0] for chunk in images.to(device).split(10)]
-        return torch.cat(chunks)
-
-    return project
-
-
 def _latent_of(
     job: Job,
     loaded: LoadedGenerator,
@@ -233,7 +215,7 @@ def _identity(
     job: Job,
     mask: Tensor,
     latent: Tensor | None,
-    reconstructor: Reconstructor,
+    reconstructor: Reconstructor | TurnedReconstructor,
     features: FeatureExtractor | None,
     seed: int,
 ) -> dict[str, Any]:

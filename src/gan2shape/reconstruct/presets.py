@@ -14,7 +14,7 @@ from types import MappingProxyType
 from gan2shape.networks.widths import NetworkConfig
 from gan2shape.priors.distributions import SYNFACE_LIGHTING, PosePrior
 from gan2shape.priors.ellipsoid import EllipsoidPrior
-from gan2shape.reconstruct.config import Geometry, Objective, Optimizer, Projection, ReconstructConfig, Stage
+from gan2shape.reconstruct.config import Geometry, Inversion, Objective, Optimizer, Projection, ReconstructConfig, Stage
 
 # Faces, cats and synthetic faces turn too little in pseudo samples without this factor on the drawn yaw.
 _WIDER_YAW = PosePrior(yaw_scale=1.2)
@@ -90,10 +90,10 @@ def _pretraining(
     )
 
 
-# The default is made for the bundled generator of heads, on two CPU cores, in a few minutes. What was tried, and what
-# each part is worth, is told in docs/quality.md.
-DEFAULT = ReconstructConfig(
-    name="default",
+# The default for generators other than the bundled one; made for heads of 64 px, on two CPU cores, in a few minutes.
+# What was tried, and what each part is worth, is told in docs/quality.md.
+ELLIPSOID = ReconstructConfig(
+    name="ellipsoid",
     geometry=Geometry(
         pivot_depth=1.04,  # a map's mean depth is 1, and a head's axis lies behind its surface
     ),
@@ -117,17 +117,29 @@ DEFAULT = ReconstructConfig(
     projection=Projection(offset_layers=8),  # synthetic faces turn more than the last layers can say
 )
 
-# Joint pre-training of the default: what its networks start from. Mirrored as published; warm-up and hold because no
-# networks know poses yet. Not run in full since the default went back to low learning rates.
+# The default is for the bundled generator: networks that know its heads, which turn along its latents.
+DEFAULT = ReconstructConfig(
+    name="default",
+    start="turned",
+    stages=(),
+    geometry=ELLIPSOID.geometry,
+    networks=ELLIPSOID.networks,
+    prior=ELLIPSOID.prior,
+    # The bundled encoder proposes a start that is better than most others.
+    inversion=Inversion(encoder=True, samples=64, restarts=2, survey_steps=50, narrow_steps=0, final_steps=200),
+)
+
+# Joint pre-training for the ellipsoid preset: what its networks start from. Mirrored as published; warm-up and hold
+# because no networks know poses yet. Not run in full since that preset went back to low learning rates.
 PRETRAIN = replace(
-    DEFAULT,
+    ELLIPSOID,
     name="pretrain",
     stages=(
         Stage(albedo=300, project=600, refine=800, batches=80, warmup=300, hold=200, mirror_refine=True),
         Stage(albedo=200, project=400, refine=800, batches=80, mirror_albedo=True, mirror_refine=True),
     ),
     prior_steps=600,
-    optimizer=replace(DEFAULT.optimizer, batch_size=16, together=4),
+    optimizer=replace(ELLIPSOID.optimizer, batch_size=16, together=4),
     images=40,
 )
 
@@ -136,6 +148,7 @@ PRESETS: Mapping[str, ReconstructConfig] = MappingProxyType(
         preset.name: preset
         for preset in (
             DEFAULT,
+            ELLIPSOID,
             CELEBA,
             CAT,
             CAR,

@@ -21,6 +21,7 @@ from gan2shape.reconstruct.step1_albedo import fit_albedo, scenes_of
 from gan2shape.reconstruct.step2_projection import Polish, Projector, Sampler, fit_encoder, project
 from gan2shape.reconstruct.step3_refinement import refine
 from gan2shape.reconstruct.target import Framing, Target
+from gan2shape.reconstruct.turned import TurnedReconstructor, is_bundled, load_start
 from gan2shape.reconstruct.warmup import fit_pose_and_light
 from gan2shape.reconstruct.watch import OnEvent, ignore
 from gan2shape.render import Camera, DepthRange, render
@@ -33,13 +34,13 @@ class Reconstructor:
 
     Args:
         loaded: the GAN with its latent offset and discriminator features.
-        config: a preset, or one derived from it.
+        config: a preset that starts from the ellipsoid, or one derived from it (see `reconstructor_for`).
         features: what the perceptual term compares; the GAN's discriminator features if None.
         initial_weights: weights to start from, named as in `ReconstructionResult.networks`: of the encoder, or of the
             factor networks too; step 0 is left out then.
 
     Raises:
-        InputError: neither the generator nor the caller offers features.
+        InputError: neither the generator nor the caller offers features, or a configuration that has none of the steps.
     """
 
     def __init__(
@@ -50,6 +51,8 @@ class Reconstructor:
         features: FeatureExtractor | None = None,
         initial_weights: Mapping[str, Tensor] | None = None,
     ) -> None:
+        if config.start != "ellipsoid":
+            raise InputError(f"the preset {config.name} has no steps from the ellipsoid; take the preset ellipsoid")
         perceptual = features if features is not None else loaded.features
         if perceptual is None:
             raise InputError(
@@ -224,6 +227,31 @@ class Reconstructor:
     def _has_start(self, name: str) -> bool:
         """Whether weights to start from were handed in for the factor networks or the encoder."""
         return any(key.startswith(f"{name}.") for key in self.initial_weights or {})
+
+
+def reconstructor_for(
+    loaded: LoadedGenerator,
+    config: ReconstructConfig,
+    *,
+    features: FeatureExtractor | None = None,
+    initial_weights: Mapping[str, Tensor] | None = None,
+) -> Reconstructor | TurnedReconstructor:
+    """What reconstructs with this configuration; arguments are those of `Reconstructor`.
+
+    Raises:
+        InputError: as `Reconstructor` does; or a configuration that starts from networks of another generator, or from
+            others than those that are handed in.
+    """
+    if config.start == "ellipsoid":
+        return Reconstructor(loaded, config, features=features, initial_weights=initial_weights)
+    if not is_bundled(loaded):
+        raise InputError(
+            f"the preset {config.name} starts from networks that belong to the bundled generator; "
+            f"with {loaded.name} take the preset ellipsoid"
+        )
+    if initial_weights is not None:
+        raise InputError(f"the preset {config.name} has networks of its own to start from; take the preset ellipsoid")
+    return TurnedReconstructor(loaded, config, load_start(loaded))
 
 
 def depth_range_of(geometry: Geometry) -> DepthRange:

@@ -1,0 +1,230 @@
+"""Reconstruction where the generator's object is known to turn along its latents (``gan2shape train turned``).
+
+The networks see shape, pose and light in one pass. The generator paints the object's views by moving its latent: no
+encoder has to be trained for the picture. This is ours, not the paper's (docs/deviations.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gan2shape.errors import CheckpointError
+from gan2shape.generators import LoadedGenerator
+from gan2shape.networks.latents import encoder_of
+from gan2shape.networks.trained import read_about
+from gan2shape.networks.turned import TurnedNetworks, bundled_turned, in_object_frame, load_turned, of_strength_one
+from gan2shape.networks.turning import YAW_STD_DEG, Turning, load_turning
+from gan2shape.reconstruct.config import ReconstructConfig
+from gan2shape.reconstruct.hidden_side import completed
+from gan2shape.reconstruct.optimize import DivergedError
+from gan2shape.reconstruct.progress import Progress, StepRunner, gather_weights
+from gan2shape.reconstruct.target import Framing, Target
+from gan2shape.reconstruct.turned_refinement import object_in, paint_views, refine_turned
+from gan2shape.reconstruct.watch import OnEvent, ignore
+from gan2shape.render import DepthRange, Lighting, Pose, Scene
+from gan2shape.result import ReconstructionResult
+
+_CORRECTIONS = 2
+"""How often the painter looks at what it has painted, and asks for the rest."""
+_MOST_TURN, _MOST_LIT, _MOST_NOD_DEG = 2.2, 2.0, 12.0
+"""Moves that are asked for at most, in standard deviations and degrees: farther out the generator paints no object."""
+_LIT_PER_SLOPE = 3.5
+"""Moves along the light for a sideways slope of the light of 1, at first."""
+_NOD_DEG = 10.0
+"""A nod that counts as much as a standard deviation of the turn."""
+_CHUNK = 16
+REFINEMENT = "refinement"
+
+
+@dataclass(frozen=True, eq=False)
+class TurnedStart:
+    """What a reconstruction starts from.
+
+    Attributes:
+        networks: shape, pose and light in one pass.
+        turning: the latent directions of the same generator.
+    """
+
+    networks: TurnedNetworks
+    turning: Turning
+
+
+def load_start(loaded: LoadedGenerator, file: Path | None = None, encoder: Path | None = None) -> TurnedStart:
+    """The networks and directions of a file of ``gan2shape train turned``, for the generator that they were made for.
+
+    Args:
+        loaded: the generator.
+        file: the bundled one if None.
+        encoder: the generator's inverse that the directions were found with; the bundled one if None.
+
+    Raises:
+        CheckpointError: files that cannot be used, or that belong to another generator.
+    """
+    file = bundled_turned() if file is None else file
+    about = read_about(file)
+    if about.get("generator") != loaded.identity:
+        raise CheckpointError(
+            f"{file.name}: expected networks that learned from {loaded.name}; got those of another GAN"
+        )
+    device = loaded.w_mean.device
+    inverse = encoder_of(loaded.identity, encoder, latent_dim=loaded.generator.latent_dim)
+    if inverse is None:
+        raise CheckpointError(f"expected --encoder FILE, the inverse of {loaded.name} that {file.name} was made with")
+    networks = load_turned(file).to(device)
+    return TurnedStart(networks, load_turning(file, inverse.to(device)))
+
+
+def is_bundled(loaded: LoadedGenerator) -> bool:
+    """Whether the networks that come with this package belong to this generator."""
+    return bool(read_about(bundled_turned()).get("generator") == loaded.identity)
+
+
+class TurnedReconstructor:
+    """Reconstructs pictures in one pass; has what a `Reconstructor` has.
+
+    Args:
+        loaded: the GAN.
+        config: a preset with ``start`` "turned".
+        start: its networks and directions.
+    """
+
+    def __init__(self, loaded: LoadedGenerator, config: ReconstructConfig, start: TurnedStart) -> None:
+        self.loaded, self.config, self.start = loaded, config, start
+        self.device = loaded.w_mean.device
+        self.camera = start.networks.camera
+        self.depth_range = DepthRange()
+        self.framing = framing_for(loaded, start.networks)
+        self.initial_weights = gather_weights({"factors": start.networks}) | start.turning.tensors()
+
+    def __call__(
+        self,
+        target: Target,
+        *,
+        seed: int = 0,
+        on_event: OnEvent = ignore,
+        resume: Progress | None = None,
+        keep: Callable[[Progress], None] = lambda progress: None,
+    ) -> ReconstructionResult:
+        """Reconstruct one target: one pass, and its refinement. Arguments, result and errors are those of
+        `Reconstructor.__call__`."""
+        if target.count != 1:
+            raise ValueError(f"a reconstruction has one picture; got {target.count}")
+        self.config.prior.box(target.mask)  # Refuses a mask without an object.
+        target, nets = target.to(self.device), deepcopy(self.start.networks).requires_grad_(True)
+        run = StepRunner({"factors": nets}, seed=seed, device=self.device, on_event=on_event, keep=keep, resume=resume)
+        settings = self.config.turned
+        if settings.refine:
+            views: dict[str, Any] = {"settings": settings, "rng": run.rng("views")}
+            shown = paint_views(target.image, self.loaded, self.start.turning, self.framing, **views)
+            refining: dict[str, Any] = {"settings": settings, "rng": run.rng(REFINEMENT)}
+            try:
+                run(REFINEMENT, settings.refine, refine_turned, nets, target.image, shown, **refining)
+            except DivergedError as stop:
+                run.stop(str(stop))
+        with torch.no_grad():
+            scene = nets(target.image)
+        scene, outline = self._completed(scene, target)
+        return ReconstructionResult(
+            scene=scene,
+            camera=self.camera,
+            mask=target.mask,
+            image=target.image,
+            latent=target.latent,
+            networks=gather_weights({"factors": nets}),
+            generator=self.loaded.record,
+            config=self.config.to_dict(),
+            seed=seed,
+            history=tuple(run.history),
+            warnings=tuple(run.warnings),
+            outline=outline,
+        )
+
+    def _completed(self, scene: Scene, target: Target) -> tuple[Scene, Tensor]:
+        """The scene with colours on the side that the picture does not show, and its outline (see `completed`)."""
+        facing = Pose.identity(1, like=scene.depth)
+        paint = TurnedPainter(self.loaded, self.start, target.latent, image=target.image, pose=scene.pose)
+        front = paint(target.image, facing, scene.lighting)
+        with torch.no_grad():
+            lighting = in_object_frame(of_strength_one(self.start.networks.lighting(front)), facing)
+        return completed(scene, target.mask, front, object_in(front), lighting, self.camera)
+
+
+def framing_for(loaded: LoadedGenerator, networks: TurnedNetworks) -> Framing:
+    """From the pixels of this generator to those of the networks."""
+    return Framing(loaded.generator.resolution, networks.image_size, loaded.generator.resolution)
+
+
+class TurnedPainter:
+    """The GAN's pictures of an object under poses and lights that are asked for, by moving its latent.
+
+    It looks at what it has painted, and asks for what is missing. Yaw, pitch and the side that the light comes from
+    follow; roll, shifts, height and strength of the light stay as they are.
+
+    Args:
+        loaded: the GAN.
+        start: networks and directions.
+        latent: of the object's picture, (1, latent_dim) or (1, num_ws, latent_dim).
+        image: that picture, (1, 3, S, S).
+        pose: the object's pose in it, batch 1.
+    """
+
+    def __init__(
+        self, loaded: LoadedGenerator, start: TurnedStart, latent: Tensor, *, image: Tensor, pose: Pose
+    ) -> None:
+        self.loaded, self.start, self.latent = loaded, start, latent.to(loaded.w_mean.device)
+        self.framing = framing_for(loaded, start.networks)
+        self.pitch_deg = pose.euler()[:, 0].rad2deg().to(self.latent)
+        with torch.no_grad():
+            seen = start.turning.encoder(image.to(self.latent))
+        self.seen = seen if self.latent.ndim == 2 else seen[:, None].expand_as(self.latent)
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor, poses: Pose, lights: Lighting) -> Tensor:
+        """The GAN's pictures (N, 3, S, S), signed, of crude renderings (N, 3, S, S) under these poses and lights."""
+        count, device = len(images), self.latent.device
+        poses, lights = poses.to(device), lights.to(device)
+        angles = (poses.expand(count) if poses.batch == 1 else poses).euler().rad2deg().float()
+        lights = lights.expand(count) if lights.batch == 1 else lights
+        wanted = sideways(lights, poses)
+        turning, networks = self.start.turning, self.start.networks
+        turn, nod = (
+            (angles[:, 1] / YAW_STD_DEG).clamp(-_MOST_TURN, _MOST_TURN),
+            (angles[:, 0] - self.pitch_deg).clamp(-_MOST_NOD_DEG, _MOST_NOD_DEG),
+        )
+        by, lit = torch.zeros_like(turn), torch.zeros_like(turn)
+        painted = self._paint(by[:1], lit[:1], nod[:1] * 0).expand(count, -1, -1, -1)
+        for _ in range(_CORRECTIONS + 1):
+            by = (by + turn - turning.coordinate(painted)).clamp(-2 * _MOST_TURN, 2 * _MOST_TURN)
+            lit = (lit + _LIT_PER_SLOPE * (wanted - slope_of(networks.lighting(painted)))).clamp(-_MOST_LIT, _MOST_LIT)
+            painted = self._paint(by, lit, nod)
+        return painted
+
+    def _paint(self, by: Tensor, lit: Tensor, nod_deg: Tensor) -> Tensor:
+        """The farther a move, the more the latent becomes that which the encoder sees: it shows the picture less
+        exactly, and turns better."""
+        move = self.start.turning.moved(by.new_zeros(len(by), self.seen.shape[-1]), by, lit, nod_deg)
+        far = by.square() + lit.square() + (nod_deg / _NOD_DEG).square()
+        exact = torch.exp(-far / 2)[:, None]
+        if self.latent.ndim == 3:
+            move, exact = move[:, None], exact[:, None]
+        latents = self.seen + exact * (self.latent - self.seen) + move
+        paint = self.loaded.generator.synthesize
+        return torch.cat([self.framing.to_working(paint(chunk)) for chunk in latents.split(_CHUNK)])
+
+
+def slope_of(lighting: Lighting) -> Tensor:
+    """How far lights in the camera's axes come from the side (N,): x for z = 1."""
+    return lighting.direction[:, 0] / lighting.direction[:, 2].clamp(min=0.2)
+
+
+def sideways(lights: Lighting, poses: Pose) -> Tensor:
+    """`slope_of` lights that are attached to the object (batch N), seen under these poses (batch N or 1)."""
+    direction = (poses.rotation @ lights.direction[:, :, None])[:, :, 0]
+    return direction[:, 0] / direction[:, 2].clamp(min=0.2)
