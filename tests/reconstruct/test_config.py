@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from gan2shape.reconstruct import PRESETS, ReconstructConfig, Stage, config_from_dict
+from gan2shape.reconstruct.config import Inversion, Turned
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -28,6 +29,9 @@ def test_values_that_differ_from_the_default_survive_json() -> None:
         pose=dataclasses.replace(ReconstructConfig().pose, covariance=covariance, yaw_scale=1.5),
         networks=dataclasses.replace(ReconstructConfig().networks, map_base_width=12),
         crop=0.5,
+        start="turned",
+        turned=Turned(views=5, refine=0, lit=0.5),
+        inversion=Inversion(encoder=True, samples=3),
     )
     assert config_from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
@@ -43,12 +47,19 @@ def test_a_missing_key_takes_its_default() -> None:
         ({"geometry": {"fov": 10}}, "config.geometry", "fov"),
         ({"stages": [{"albedo": 1, "project": 1, "refine": 1}, {"steps": 3}]}, "config.stages[1]", "steps"),
         ({"pose": {"sigma": 1}}, "config.pose", "sigma"),
+        ({"turned": {"view": 1}}, "config.turned", "view"),
     ],
 )
 def test_an_unknown_key_is_named_with_its_place(values: dict[str, Any], place: str, key: str) -> None:
     with pytest.raises(ValueError) as caught:
         config_from_dict(values)
     assert str(caught.value).startswith(f"{place} has unknown key {key!r}; known: ")
+
+
+def test_a_configuration_of_an_earlier_version_starts_from_the_ellipsoid() -> None:
+    older = PRESETS["ellipsoid"].to_dict()
+    del older["start"], older["turned"], older["inversion"]["encoder"]
+    assert config_from_dict(older) == PRESETS["ellipsoid"]
 
 
 def test_a_table_that_is_none_is_refused() -> None:

@@ -27,7 +27,8 @@ from gan2shape.networks.trained import (
 from gan2shape.networks.turned import TURNED, TurnedNetworks, load_turned
 from gan2shape.priors.masks import no_mask
 from gan2shape.reconstruct.feedforward import DEPTH_ALONE, METHODS, UNJUDGED, load_method, reconstruct_feed_forward
-from gan2shape.reconstruct.pipeline import Job, gan_projection
+from gan2shape.reconstruct.painting import gan_projection
+from gan2shape.reconstruct.pipeline import Job
 from gan2shape.reconstruct.presets import PRESETS
 from gan2shape.render import Camera, render
 from gan2shape.result import ReconstructionResult

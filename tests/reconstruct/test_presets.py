@@ -8,8 +8,11 @@ import pytest
 import torch
 
 from gan2shape.generators import LoadedGenerator
+from gan2shape.networks.turned import PIVOT_DEPTH
 from gan2shape.reconstruct import PRESETS, Reconstructor
+from gan2shape.reconstruct.reconstructor import reconstructor_for
 from gan2shape.reconstruct.watch import Event, IterationDone
+from tests.reconstruct.bundled import bundled, own_target
 from tests.reconstruct.small import NETWORKS, small_generator, small_target, with_two_iterations
 
 # GAN2Shape's public configurations: pictures' side, iterations of the first stage and of the later ones, stages, batch.
@@ -26,7 +29,7 @@ PUBLISHED = {
 
 
 def test_every_published_preset_is_there() -> None:
-    assert set(PUBLISHED) | {"default"} <= set(PRESETS)
+    assert set(PUBLISHED) | {"default", "ellipsoid", "pretrain"} <= set(PRESETS)
     assert all(name == preset.name for name, preset in PRESETS.items())
 
 
@@ -83,12 +86,22 @@ def test_published_presets_have_nothing_of_our_own() -> None:
         assert {stage.batches for stage in config.stages} == {batches}
 
 
+def test_the_default_alone_starts_from_turned_views_and_shares_the_rest_with_what_takes_its_place() -> None:
+    assert [name for name, preset in PRESETS.items() if preset.start != "ellipsoid"] == ["default"]
+    default, ellipsoid = PRESETS["default"], PRESETS["ellipsoid"]
+    assert default.stages == ()
+    assert ellipsoid.stages
+    assert default.geometry == ellipsoid.geometry
+    assert default.geometry.pivot_depth == PIVOT_DEPTH, "its networks turn objects about the same point"
+    assert [name for name, preset in PRESETS.items() if preset.inversion.encoder] == ["default"]
+
+
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedGenerator:
     return small_generator(tmp_path_factory.mktemp("generator"), resolution=64)
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", [name for name, preset in PRESETS.items() if preset.start == "ellipsoid"])
 def test_two_iterations_of_every_step(name: str, loaded: LoadedGenerator) -> None:
     """A smoke test: at the preset's own size, every step runs, in the method's order, and the scene is finite."""
     config = dataclasses.replace(with_two_iterations(PRESETS[name]), networks=NETWORKS)
@@ -103,6 +116,18 @@ def test_two_iterations_of_every_step(name: str, loaded: LoadedGenerator) -> Non
         expected += [(f"stage {index}: {step}", 2) for step in steps]
     done = [event.name for event in events if isinstance(event, IterationDone)]
     assert done == [step for step, count in expected for _ in range(count)]
+    assert not result.warnings
+    scene = result.scene
+    for values in (scene.depth, scene.albedo, scene.pose.rotation, scene.lighting.direction):
+        assert bool(torch.isfinite(values).all())
+
+
+def test_two_iterations_of_the_default() -> None:
+    """A smoke test, with the only generator that it is for."""
+    config = with_two_iterations(PRESETS["default"])
+    events: list[Event] = []
+    result = reconstructor_for(bundled(), config)(own_target(), on_event=events.append)
+    assert [event.name for event in events if isinstance(event, IterationDone)] == ["refinement"] * 2
     assert not result.warnings
     scene = result.scene
     for values in (scene.depth, scene.albedo, scene.pose.rotation, scene.lighting.direction):

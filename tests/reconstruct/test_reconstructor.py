@@ -17,10 +17,14 @@ from gan2shape.generators import LoadedGenerator
 from gan2shape.networks import NetworkConfig
 from gan2shape.reconstruct import Reconstructor, Stage
 from gan2shape.reconstruct.config import Optimizer
+from gan2shape.reconstruct.presets import PRESETS
 from gan2shape.reconstruct.progress import Progress
+from gan2shape.reconstruct.reconstructor import reconstructor_for
+from gan2shape.reconstruct.turned import TurnedReconstructor
 from gan2shape.reconstruct.watch import Event, IterationDone, StepFinished, Stopped
 from gan2shape.render import render
 from gan2shape.result import ReconstructionResult
+from tests.reconstruct.bundled import bundled
 from tests.reconstruct.small import (
     CAMERA,
     TINY,
@@ -257,3 +261,27 @@ def test_a_gan_that_renders_a_known_object_gives_its_shape(seed: int) -> None:
     mask = scored_mask(target.mask, seen.mask)
     assert 100 * float(side(seen.depth, true.depth, mask)) < 0.85, "the ellipsoid has more than 1.05"
     assert float(mad(seen.depth, true.depth, mask, CAMERA)) < 10, "the ellipsoid has more than 16"
+
+
+def test_the_start_says_what_reconstructs(loaded: LoadedGenerator) -> None:
+    stepwise = reconstructor_for(loaded, TINY, features=grey_levels)
+    assert isinstance(stepwise, Reconstructor)
+    assert stepwise.perceptual_features is grey_levels
+    turned = reconstructor_for(bundled(), PRESETS["default"])
+    assert isinstance(turned, TurnedReconstructor)
+    assert isinstance(reconstructor_for(bundled(), PRESETS["ellipsoid"]), Reconstructor)
+
+
+def test_networks_of_one_generator_are_no_start_for_another(loaded: LoadedGenerator) -> None:
+    with pytest.raises(
+        InputError, match=r"belong to the bundled generator; with small32\.pt take the preset ellipsoid"
+    ):
+        reconstructor_for(loaded, PRESETS["default"])
+    with pytest.raises(InputError, match="the preset default has networks of its own to start from"):
+        reconstructor_for(bundled(), PRESETS["default"], initial_weights={})
+
+
+def test_the_steps_refuse_a_configuration_that_has_none_of_them() -> None:
+    """Run with it, they would end with the ellipsoid and say nothing."""
+    with pytest.raises(InputError, match="the preset default has no steps from the ellipsoid; take the preset ellips"):
+        Reconstructor(bundled(), PRESETS["default"])

@@ -1,0 +1,90 @@
+"""The rendered heads of tests/train/turnable.py as a generator whose turns, nods and lights are known exactly."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gan2shape.generators import LoadedGenerator
+from gan2shape.networks.trained import NetworkSizes
+from gan2shape.networks.turned import TurnedNetworks
+from gan2shape.networks.turning import YAW_STD_DEG, Turning
+from gan2shape.reconstruct.turned import TurnedStart
+from gan2shape.render import Lighting, Pose
+from tests.train.turnable import LATENTS, PITCH_DEG, YAW_DEG, FittedEncoder, Heads, heads_gan
+
+SIZE = 16
+SIZES = NetworkSizes(SIZE, 8, 8, 16)
+TURN, LIGHT, NOD = 0, 1, LATENTS - 1
+"""Places of yaw, light and pitch among a head's latents."""
+SIDE = 0.3
+"""Sideways slope of the light, in the object's frame, for one unit of its latent."""
+
+
+class Remembered(Heads):
+    """Heads that keep the latents of the pictures that they made last, which say everything about them."""
+
+    def __init__(self, size: int = SIZE) -> None:
+        super().__init__(size)
+        self.made = torch.zeros(0, LATENTS)
+
+    def synthesize(self, w: Tensor) -> Tensor:
+        """Pictures (B, 3, S, S)."""
+        self.made = w.detach().clone()
+        return super().synthesize(w)
+
+
+class SeeingLight(TurnedNetworks):
+    """Networks of random weights that see lights as an encoder of the heads does."""
+
+    def __init__(self, encoder: FittedEncoder) -> None:
+        torch.manual_seed(0)
+        super().__init__(SIZES)
+        self.encoder = encoder
+
+    def lighting(self, image: Tensor) -> Lighting:
+        """Lights in the camera's axes."""
+        latents = self.encoder(image)
+        return camera_light(YAW_DEG * latents[:, TURN], SIDE * latents[:, LIGHT])
+
+
+def camera_light(yaw_deg: Tensor, side: Tensor) -> Lighting:
+    """The lights of heads of these yaws and sideways slopes (N,), in the camera's axes."""
+    attached = F.normalize(torch.stack([side, torch.zeros_like(side), torch.ones_like(side)], dim=1), dim=1)
+    half = torch.full((len(side), 1), 0.5)
+    return Lighting(half, half, (yawed(yaw_deg).rotation @ attached[:, :, None])[:, :, 0])
+
+
+def yawed(yaw_deg: Tensor, pitch_deg: float = 0.0) -> Pose:
+    """Poses of these yaws (N,)."""
+    none = torch.zeros_like(yaw_deg)
+    return Pose.from_euler(torch.deg2rad(torch.stack([none + pitch_deg, yaw_deg, none], dim=1)))
+
+
+def known_gan() -> LoadedGenerator:
+    """`Remembered` heads with everything that a reconstruction asks of a GAN."""
+    return replace(heads_gan(SIZE), generator=Remembered())
+
+
+def known_start() -> TurnedStart:
+    """The heads' own directions, and networks that see their lights."""
+    encoder = FittedEncoder(Heads(SIZE))
+    assert YAW_DEG == YAW_STD_DEG, "one unit of the first latent is a standard deviation"
+    axes = torch.eye(LATENTS)
+    turning = Turning(axes[TURN], axes[LIGHT], axes[NOD] / PITCH_DEG, 1.0, 1.0, encoder)  # type: ignore[arg-type]
+    return TurnedStart(SeeingLight(encoder), turning)
+
+
+class Constant(nn.Module):
+    """A network that says the same of every picture."""
+
+    def __init__(self, values: Tensor) -> None:
+        super().__init__()
+        self.values = values
+
+    def forward(self, image: Tensor) -> Tensor:
+        """The values (1, ...) for each picture (B, 3, S, S)."""
+        return self.values.expand(len(image), *self.values.shape[1:])
