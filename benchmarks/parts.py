@@ -1,4 +1,4 @@
-"""Which part of the default preset limits it: one part at a time is replaced by the truth.
+"""Which part of the preset ellipsoid limits it: one part at a time is replaced by the truth.
 
     python benchmarks/parts.py --truth synface64_val.npz --model ict_facekit_light.npz --pictures 0-2 --threads 2
 
@@ -32,7 +32,7 @@ from gan2shape.priors.masks import auto_mask
 from gan2shape.reconstruct import reconstructor as loop
 from gan2shape.reconstruct.config import ReconstructConfig, Stage
 from gan2shape.reconstruct.pipeline import find_latent
-from gan2shape.reconstruct.presets import DEFAULT
+from gan2shape.reconstruct.presets import ELLIPSOID
 from gan2shape.reconstruct.step2_projection import ProjectedSamples
 from gan2shape.reconstruct.target import Target
 from gan2shape.render import render
@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    truth, config = read_truth(options.truth), stages_of(DEFAULT)
+    truth, config = read_truth(options.truth), stages_of(ELLIPSOID)
     loaded = load_generator(offset_layers=config.projection.offset_layers)
     longer = stages_of(config, refine=3 * config.stages[0].refine)
     prior_only = dataclasses.replace(config, stages=(Stage(0, 0, 0),))

@@ -31,7 +31,7 @@ from gan2shape.priors.masks import auto_mask
 from gan2shape.reconstruct.config import ReconstructConfig
 from gan2shape.reconstruct.pipeline import find_latent
 from gan2shape.reconstruct.presets import PRESETS
-from gan2shape.reconstruct.reconstructor import Reconstructor
+from gan2shape.reconstruct.reconstructor import reconstructor_for
 from gan2shape.reconstruct.target import Target
 from gan2shape.reconstruct.watch import Event, StepFinished, StepStarted
 from gan2shape.render import render
@@ -66,7 +66,7 @@ def reconstruct(
     """Input-view depth, hits, PSNR of the inversion, seconds of every step, warnings."""
     clock = Clock()
     latent, psnr = find_latent(picture, loaded, config.inversion, seed=seed, on_event=clock)
-    reconstructor = Reconstructor(loaded, config)
+    reconstructor = reconstructor_for(loaded, config)
     image = reconstructor.framing.to_working(picture)
     result = reconstructor(Target(image, latent, auto_mask(image)), seed=seed, on_event=clock)
     view = render(result.scene, result.camera, depth_range=reconstructor.depth_range)

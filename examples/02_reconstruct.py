@@ -13,8 +13,7 @@ from pathlib import Path
 
 import tyro
 
-from gan2shape import PRESETS, Job, ReconstructConfig, Stage, auto_mask, load_generator, read_image, reconstruct_job
-from gan2shape.reconstruct.config import Inversion, Projection
+from gan2shape import PRESETS, Job, ReconstructConfig, auto_mask, load_generator, read_image, reconstruct_job
 from gan2shape.reconstruct.watch import Event, IterationDone, StepFinished
 
 BUNDLED_PICTURE = Path(str(files("gan2shape") / "assets" / "sample_head.png"))
@@ -30,14 +29,11 @@ def show(event: Event) -> None:
 
 
 def shortened(config: ReconstructConfig) -> ReconstructConfig:
-    """The configuration with a few iterations of everything: too few for a shape, enough to see all files."""
+    """The configuration with a few iterations of everything: enough to see all files."""
     return replace(
         config,
-        geometry=replace(config.geometry, working_size_px=32),
-        stages=(Stage(albedo=3, project=2, refine=2, batches=1, warmup=2),),
-        prior_steps=12,
-        projection=Projection(polish=1),
-        inversion=Inversion(samples=8, restarts=2, survey_steps=2, narrow_steps=2, final_steps=4),
+        turned=replace(config.turned, views=8, refine=6),
+        inversion=replace(config.inversion, samples=8, survey_steps=2, final_steps=4),
     )
 
 

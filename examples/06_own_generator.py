@@ -49,7 +49,7 @@ def main(output: tyro.conf.Positional[Path], /, *, stage: Stage = Stage(60, 150,
     dome, latent = DomePainter(), torch.zeros(1, 10)
     mask = (dome.scene.depth < 1.03).float()
     loaded = LoadedGenerator(dome, DirectOffset(10), pyramid, w_mean=latent[0], name="dome", sha256="")
-    config = replace(PRESETS["default"], stages=(stage,), geometry=Geometry(32), prior_steps=100)
+    config = replace(PRESETS["ellipsoid"], stages=(stage,), geometry=Geometry(32), prior_steps=100)
     result = Reconstructor(loaded, config)(Target(dome.synthesize(latent), latent, mask))
     result.save(output)
     error = (render(result.scene, result.camera).depth - dome.scene.depth)[mask > 0].std()
