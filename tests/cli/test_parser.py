@@ -111,7 +111,7 @@ def test_no_arguments_is_a_question_for_help(capsys: pytest.CaptureFixture[str])
         (["reconstruct", "--config.unknown=3"], "--config.unknown"),
         (["reconstruct", "--config.stages.9.albedo", "1"], "--config.stages.9.albedo"),
         (["reconstruct", "--config.crop", "much"], "--config.crop: expected a number; got 'much'"),
-        (["reconstruct", "--preset", "no-such"], "--preset no-such: no such preset; choose one of default, paper-"),
+        (["reconstruct", "--preset", "no-such"], "--preset no-such: no such preset; choose one of default, ellip"),
         (["reconstruct", "--preset=no-such"], "--preset no-such: no such preset"),
         (["reconstruct", "--preset"], "--preset"),
         (["reconstruct", "--sample", "three"], "--sample: these values do not fit: ['three']"),

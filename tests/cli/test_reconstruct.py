@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -127,7 +128,7 @@ def test_the_real_command_says_where_everything_is(command: Command, tmp_path: P
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr == ""
     lines = ended.stdout.splitlines()
-    assert lines[0] == "four [red]: preset default, seed 0, on cpu, threads: 1"
+    assert lines[0] == "four [red]: preset ellipsoid, seed 0, on cpu, threads: 1"
     steps = ("inversion", "shape prior", "stage 1: albedo", "stage 1: encoder", "stage 1: projection")
     steps += ("stage 1: pose and light", "stage 1: shape", "stage 2: albedo", "files")
     assert [line[:26].strip() for line in lines[1:10]] == list(steps)
@@ -206,13 +207,13 @@ def test_a_dry_run_prints_the_resolved_settings_and_writes_nothing(
     preset: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    flags = ["--preset", preset, "--config.crop", "0.5", "--seed", "7", "--dry-run"]
+    flags = ["--preset", preset, "--config.yaw-limit-deg", "33", "--seed", "7", "--dry-run"]
     assert main(["reconstruct", "a/face.png", "--sample", "2", *flags]) == 0
     plan = json.loads(capsys.readouterr().out)
     assert plan["inputs"] == {"a/face.png": "results/face", "sample 2": "results/sample_2"}
     assert plan["seed"] == 7
     config = config_from_dict(plan["config"])
-    assert (config.name, config.crop) == (preset, 0.5)
+    assert (config.name, config.yaw_limit_deg) == (preset, 33)
     assert config.stages == PRESETS[preset].stages
     assert list(tmp_path.iterdir()) == []
 
@@ -223,3 +224,95 @@ def test_the_demo_is_a_reconstruction_of_the_bundled_picture(capsys: pytest.Capt
     assert list(plan["inputs"].values()) == ["results/demo/sample_head"]
     assert Path(next(iter(plan["inputs"]))).exists()
     assert config_from_dict(plan["config"]) == PRESETS["default"]
+
+
+def plan_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    capsys.readouterr()
+    assert main([*arguments, "--dry-run"]) == 0
+    plan: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return plan
+
+
+@pytest.mark.parametrize(
+    ("flags", "preset"),
+    [
+        ([], "default"),
+        (["--generator", "bundled"], "default"),
+        (["--seed", "3", "--mask", "none", "--threads", "1"], "default"),
+        (["--config.turned.views", "5"], "default"),
+        (["--config.turned.refine=0"], "default"),
+        (["--config.inversion.final-steps", "9"], "default"),
+        (["--config.yaw-limit-deg", "20"], "default"),
+        (["--latent", "w.pt"], "default"),
+        (["--generator", "own.safetensors"], "ellipsoid"),
+        (["--generator=own.pkl"], "ellipsoid"),
+        (["--generator", "my_gan:paint"], "ellipsoid"),
+        (["--features", "vgg16.pth"], "ellipsoid"),
+        (["--vgg", "vgg16.pth"], "ellipsoid"),
+        (["--pretrained", "networks.safetensors"], "ellipsoid"),
+        (["--compat"], "ellipsoid"),
+        (["--config.stages.0.albedo", "3"], "ellipsoid"),
+        (["--config.prior-steps=3"], "ellipsoid"),
+        (["--config.geometry.working-size-px", "32"], "ellipsoid"),
+        (["--config.crop", "0.5"], "ellipsoid"),
+        (["--config.optimizer.batch-size", "4"], "ellipsoid"),
+        (["--preset", "ellipsoid"], "ellipsoid"),
+        (["--preset", "paper-celeba", "--generator", "own.pt"], "paper-celeba"),
+        (["--preset=paper-cat"], "paper-cat"),
+        (["--preset", "default", "--config.turned.views", "5"], "default"),
+    ],
+)
+def test_the_preset_is_the_one_that_fits_the_flags(
+    flags: list[str], preset: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = plan_of(capsys, "reconstruct", "face.png", *flags)
+    assert plan["config"]["name"] == preset
+    assert plan["config"]["start"] == ("turned" if preset == "default" else "ellipsoid")
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--generator", "own.safetensors"],
+        ["--vgg", "vgg16.pth"],
+        ["--pretrained", "networks.safetensors"],
+        ["--compat"],
+        ["--config.crop", "0.5"],
+        ["--config.geometry.working-size-px", "32"],
+    ],
+)
+def test_the_default_refuses_by_name_what_it_would_not_use(flags: list[str], mistake: Mistake) -> None:
+    said = mistake("reconstruct", "face.png", "--preset", "default", *flags, "--dry-run")
+    assert said.startswith(
+        f"gan2shape: --preset default: for the bundled generator and its networks, which have no use for {flags[0]}; "
+    )
+    assert "take --preset ellipsoid" in said
+
+
+def test_the_demo_with_another_generator_or_other_features_takes_the_steps(capsys: pytest.CaptureFixture[str]) -> None:
+    for flags in (["--generator", "own.safetensors"], ["--features", "vgg16.pth"]):
+        assert config_from_dict(plan_of(capsys, "demo", *flags)["config"]) == PRESETS["ellipsoid"]
+
+
+@pytest.mark.usefixtures("numbers_only")
+def test_the_default_preset_runs_and_goes_on_after_ctrl_c(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = [*("--config.turned.views", "4"), *("--config.turned.refine", "2"), *("--config.turned.batch-size", "2")]
+    few += [word for part in ("survey", "final") for word in (f"--config.inversion.{part}-steps", "1")]
+    arguments = ["reconstruct", "--sample", "3", *few, "--threads", "1", "-o"]
+    assert main([*arguments, str(tmp_path / "whole")]) == 0
+    assert "preset default" in capsys.readouterr().out
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("gan2shape.reconstruct.pipeline.write_result", interrupt)
+        assert main([*arguments, str(tmp_path / "again")]) == 130
+    assert "interrupted; to go on after the last finished step: gan2shape reconstruct" in capsys.readouterr().err
+    assert main([*arguments, str(tmp_path / "again"), "--resume"]) == 0
+    assert "refinement" in capsys.readouterr().out
+    for name in ("scene.safetensors", "networks.safetensors"):
+        first, second = (tmp_path / folder / "sample_3" / name for folder in ("whole", "again"))
+        assert first.read_bytes() == second.read_bytes()

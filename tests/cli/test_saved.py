@@ -53,7 +53,7 @@ def test_the_gan_is_told_the_pose_and_light_that_it_is_shown(
         told.append((images, poses, lights))
         return images
 
-    monkeypatch.setattr("gan2shape.reconstruct.pipeline.gan_projection", lambda *_: paint)
+    monkeypatch.setattr("gan2shape.reconstruct.painting.gan_projection", lambda *_: paint)
     flags = ["--gan", "--generator", str(checkpoint), "--yaw", "-20", "--pitch", "5", "--threads", "1"]
     for light in ([], ["--light-x", "0.7", "--light-y", "0.2", "--strength", "0.1"]):
         assert main(["render", str(finished), "-o", str(tmp_path), *flags, *light]) == 0

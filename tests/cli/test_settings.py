@@ -40,6 +40,12 @@ def test_every_preset_is_accepted(name: str) -> None:
         ("--config.inversion.samples", "0", "must be 1 or more"),
         ("--config.networks.width-multiplier", "0", "must be from 0.01"),
         ("--config.crop", "0", "must be from 0.1 to 1"),
+        ("--config.turned.views", "0", "must be from 1 to 10000; got 0"),
+        ("--config.turned.typical", "2", "must be from 0 to 1"),
+        ("--config.turned.refine", "-1", "must be 0 or more"),
+        ("--config.turned.batch-size", "0", "must be 1 or more"),
+        ("--config.turned.learning-rate", "-1", "must be from 0 to 1"),
+        ("--config.turned.depth-smoothness", "-1", "must be 0 or more"),
         ("--config.yaw-limit-deg", "100", "must be from 0 to 90"),
     ],
 )
