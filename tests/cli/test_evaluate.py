@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from gan2shape.cli import main
+from gan2shape.reconstruct.reconstructor import reconstructor_for
 from tests.cli.conftest import RESOLUTION as SIZE
 from tests.cli.conftest import leftovers
+from tests.reconstruct.bundled import QUICK, SIDE, bundled, own_target
 
 Mistake = Callable[..., str]
 
@@ -228,3 +230,16 @@ def test_folders_that_are_no_results(results: Path, tmp_path: Path, mistake: Mis
     assert "are both of picture 000001" in mistake("evaluate", results, "--truth", truth)
     (results / "b_1").rename(results / "unnumbered")
     assert "ends in the picture's number" in mistake("evaluate", results, "--truth", truth)
+
+
+def test_the_gan_paints_for_a_result_from_turned_views_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has no encoder of crude pictures among its weights."""
+    result = reconstructor_for(bundled(), QUICK)(own_target())
+    result.save(tmp_path / "result_0")
+    np.save(tmp_path / "result_0" / "depth.npy", result.scene.depth[0, 0].numpy())
+    monkeypatch.setattr(f"{__name__}.SIZE", SIDE)
+    arguments = ["evaluate", tmp_path / "result_0", "--truth", a_whole_truth(tmp_path), "--gan", "--threads", "1"]
+    assert main([str(argument) for argument in arguments]) == 0
+    assert "new view by GAN, PSNR dB" in capsys.readouterr().out

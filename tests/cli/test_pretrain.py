@@ -105,3 +105,9 @@ def test_another_run_s_progress_is_not_mixed_in(
     assert len(calls) == 3
     said = mistake("pretrain", "-o", tmp_path, *flags, "--resume", "--seed", "7")
     assert "finished weights of other settings" in said
+
+
+def test_a_preset_without_steps_cannot_be_pre_trained(tmp_path: Path, mistake: Mistake) -> None:
+    said = mistake("pretrain", "--preset", "default", "-o", tmp_path / "out")
+    assert "--preset default: nothing in it can be pre-trained; take --preset pretrain" in said
+    assert not (tmp_path / "out").exists()
