@@ -36,6 +36,7 @@ SHORT = {
     "unsup3d": "Unsup3D",
     "paper-synface": "paper schedule",
     "turned": "one pass",
+    "from_ellipsoid": "ellipsoid",
 }
 
 
