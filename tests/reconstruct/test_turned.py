@@ -21,6 +21,7 @@ from gan2shape.reconstruct.turned import (
     TurnedPainter,
     TurnedReconstructor,
     TurnedStart,
+    coloured_as,
     is_bundled,
     load_start,
     sideways,
@@ -256,3 +257,17 @@ def test_the_bundled_generator_turns_and_lights_as_asked(whole: ReconstructionRe
 def test_a_far_move_is_cut_off(heads: TurnedStart) -> None:
     made = latents_painted(heads, [-89.0, 89.0], [0.0, 0.0])
     assert (YAW_DEG * made[:, TURN]).abs().max() < 4.5 * YAW_DEG
+
+
+def test_colours_are_scaled_to_those_that_the_rendering_shows() -> None:
+    painted = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(1)) - 0.5
+    crude = torch.zeros(2, 3, 8, 8)
+    crude[0, :, :4] = torch.tensor([0.2, -0.1, 0.05])[:, None, None]  # The second shows nothing.
+    result = coloured_as(painted, crude)
+    for channel, value in enumerate((0.2, -0.1, 0.05)):
+        factor = (value / 2 + 0.5) / (painted[0, channel, :4] / 2 + 0.5).mean()
+        torch.testing.assert_close(result[0, channel] / 2 + 0.5, (painted[0, channel] / 2 + 0.5) * factor)
+    torch.testing.assert_close(result[1], painted[1], atol=1e-6, rtol=0)
+    glaring = coloured_as(painted, torch.full_like(crude, 1.0))
+    assert float(((glaring / 2 + 0.5) / (painted / 2 + 0.5)).max()) == pytest.approx(1.6, rel=1e-4)
+    assert glaring.max() <= 1

@@ -18,8 +18,9 @@ from gan2shape.reconstruct.presets import PRESETS
 class Turned(Runtime, AdamFlags):
     """Train the networks of "reconstruct --method turned" on a generator's own pictures, without any truth.
 
-    The generator turns and lights its object along directions of its latents, which are found from mirror images and crude
-    renderings; the category should look alike in a mirror. The weights, with these directions, are snapshots/weights.safetensors in the run folder.
+    The generator turns and lights its object along directions of its latents, which are found from mirror images and
+    crude renderings; the category should look alike in a mirror. The weights, with these directions, are
+    snapshots/weights.safetensors in the run folder.
 
     For example:
       $ gan2shape train turned -o turned --width 0.5 --bfloat16

@@ -37,6 +37,8 @@ _MOST_TURN, _MOST_LIT, _MOST_NOD_DEG = 2.2, 2.0, 12.0
 """Moves that are asked for at most, in standard deviations and degrees: farther out the generator paints no object."""
 _LIT_PER_SLOPE = 3.5
 """Moves along the light for a sideways slope of the light of 1, at first."""
+_MOST_RECOLOURED = 1.6
+"""Factor on the colours of painted pictures, at most."""
 _NOD_DEG = 10.0
 """A nod that counts as much as a standard deviation of the turn."""
 _CHUNK = 16
@@ -204,7 +206,7 @@ class TurnedPainter:
             by = (by + turn - turning.coordinate(painted)).clamp(-2 * _MOST_TURN, 2 * _MOST_TURN)
             lit = (lit + _LIT_PER_SLOPE * (wanted - slope_of(networks.lighting(painted)))).clamp(-_MOST_LIT, _MOST_LIT)
             painted = self._paint(by, lit, nod)
-        return painted
+        return coloured_as(painted, images.to(painted))
 
     def _paint(self, by: Tensor, lit: Tensor, nod_deg: Tensor) -> Tensor:
         """The farther a move, the more the latent becomes that which the encoder sees: it shows the picture less
@@ -217,6 +219,15 @@ class TurnedPainter:
         latents = self.seen + exact * (self.latent - self.seen) + move
         paint = self.loaded.generator.synthesize
         return torch.cat([self.framing.to_working(paint(chunk)) for chunk in latents.split(_CHUNK)])
+
+
+def coloured_as(painted: Tensor, crude: Tensor) -> Tensor:
+    """Painted pictures (N, 3, S, S), signed, each channel times the factor that gives it the mean of the crude one
+    (N, 3, S, S), where that shows anything (grey is nothing): moved latents keep the object better than its colours."""
+    shown = (crude.abs().sum(dim=1, keepdim=True) > 0).to(crude)
+    wanted, got = (((images / 2 + 0.5) * shown).sum((2, 3), keepdim=True) for images in (crude, painted))
+    factor = torch.where(got > 0, wanted / got.clamp(min=1e-6), 1.0).clamp(1 / _MOST_RECOLOURED, _MOST_RECOLOURED)
+    return ((painted / 2 + 0.5) * factor).clamp(0, 1) * 2 - 1
 
 
 def slope_of(lighting: Lighting) -> Tensor:
