@@ -218,10 +218,16 @@ def test_a_dry_run_prints_the_resolved_settings_and_writes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_demo_is_a_reconstruction_of_the_bundled_picture(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["demo", "--dry-run"]) == 0
+@pytest.mark.parametrize(
+    ("flags", "name"),
+    [([], "sample_head"), (["--picture", "2"], "sample_head_2"), (["--picture", "3"], "sample_head_3")],
+)
+def test_the_demo_is_a_reconstruction_of_a_bundled_picture(
+    flags: list[str], name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["demo", "--dry-run", *flags]) == 0
     plan = json.loads(capsys.readouterr().out)
-    assert list(plan["inputs"].values()) == ["results/demo/sample_head"]
+    assert list(plan["inputs"].values()) == [f"results/demo/{name}"]
     assert Path(next(iter(plan["inputs"]))).exists()
     assert config_from_dict(plan["config"]) == PRESETS["default"]
 
