@@ -134,6 +134,8 @@ def test_fast_is_a_method(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         (["--method", "magic"], "magic"),
         (["--fast", "--method", "unsup3d", "--weights", "w"], "--fast is --method turned"),
         (["--fast", "--sample", "3"], "--sample: of the method gan2shape"),
+        (["--fast", "--features", "vgg16.pth"], "--features: of the method gan2shape"),
+        (["--fast", "--compat"], "--compat: of the method gan2shape"),
         (["--method", "unsup3d", "--weights", "w"], "cannot read the checkpoint w"),
     ],
 )

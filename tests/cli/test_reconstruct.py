@@ -261,6 +261,8 @@ def plan_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, An
         (["--config.prior-steps=3"], "ellipsoid"),
         (["--config.geometry.working-size-px", "32"], "ellipsoid"),
         (["--config.crop", "0.5"], "ellipsoid"),
+        (["--config.start", "ellipsoid"], "ellipsoid"),
+        (["--config.yaw_limit_deg", "45"], "default"),
         (["--config.optimizer.batch-size", "4"], "ellipsoid"),
         (["--preset", "ellipsoid"], "ellipsoid"),
         (["--preset", "paper-celeba", "--generator", "own.pt"], "paper-celeba"),
@@ -284,6 +286,7 @@ def test_the_preset_is_the_one_that_fits_the_flags(
         ["--pretrained", "networks.safetensors"],
         ["--compat"],
         ["--config.crop", "0.5"],
+        ["--config.start", "ellipsoid"],
         ["--config.geometry.working-size-px", "32"],
     ],
 )

@@ -42,6 +42,11 @@ def check_method(verb: Reconstruct) -> None:
         "--lpips": verb.lpips,
         "--download-vgg": verb.download_vgg,
         "--generator": verb.runtime.generator != "bundled",
+        "--class": verb.runtime.class_index is not None,
+        "--features": verb.runtime.features is not None,
+        "--view-mvn": verb.original.view_mvn,
+        "--light-mvn": verb.original.light_mvn,
+        "--compat": verb.original.compat,
         "--preset and --config": verb.config != PRESETS["default"],
     }
     for flag, given in foreign.items():

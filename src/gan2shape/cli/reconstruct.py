@@ -35,7 +35,8 @@ _OF_STEPS = (
     *("--class", "--features", "--pretrained", "--vgg", "--lpips", "--download-vgg"),
     *("--view-mvn", "--light-mvn", "--compat"),
 )
-_OF_EVERY_START = ("--config.turned", "--config.inversion", "--config.yaw-limit-deg", "--config.start", "--config.name")
+_START = "--config.start"
+_OF_EVERY_START = ("--config.turned", "--config.inversion", "--config.yaw-limit-deg", _START, "--config.name")
 SAMPLE_TRUNCATION = 0.7
 """Of the pictures of ``--sample``, as of ``gan2shape sample``: typical ones rather than the GAN's rarest."""
 
@@ -48,15 +49,15 @@ class Reconstruct:
       $ gan2shape reconstruct face.png -o results
       $ gan2shape reconstruct face.png --fast
       $ gan2shape reconstruct a.jpg b.jpg --mask none --seed 1
-      $ gan2shape reconstruct --sample 3 --config.optimizer.batch-size 4
+      $ gan2shape reconstruct --sample 3 --config.turned.refine 100
       $ gan2shape reconstruct face.png --method unsup3d --weights unsup3d.safetensors
     """
 
     resumable: ClassVar[bool] = True
     default_preset: ClassVar[str] = "default"
     memory_advice: ClassVar[str] = (
-        "close other programs, or start anew with a smaller generator, --config.optimizer.batch-size or "
-        "--config.geometry.working-size-px"
+        "close other programs, or start anew with a smaller generator or a smaller --config.turned.batch-size (preset "
+        "default), --config.optimizer.batch-size or --config.geometry.working-size-px (all others)"
     )
 
     pictures: Annotated[
@@ -213,7 +214,10 @@ def needs_steps(arguments: Sequence[str]) -> str | None:
     """The flag that names another generator than the bundled one, or something of the steps from the ellipsoid."""
     if argument_of(arguments, "--generator") not in (None, "bundled"):
         return "--generator"
-    for flag in (argument.partition("=")[0] for argument in arguments if argument.startswith("--")):
+    if argument_of(arguments, _START) == ELLIPSOID:
+        return _START
+    for argument in arguments:
+        flag = argument.partition("=")[0].replace("_", "-")  # Both spellings are understood.
         if flag in _OF_STEPS or (flag.startswith("--config.") and not flag.startswith(_OF_EVERY_START)):
             return flag
     return None
