@@ -36,7 +36,7 @@ class Turned(Runtime, AdamFlags):
     cannot be changed after the start unless this is 1."""
     batch_size: Annotated[int, arg(metavar="COUNT")] = 8
     """Pictures in an iteration; two views of each are used."""
-    steps: Annotated[int, arg(metavar="COUNT")] = 6_000
+    steps: Annotated[int, arg(metavar="COUNT")] = 1_000
     """Iterations in all, those of earlier runs included."""
     count: Annotated[int, arg(metavar="COUNT")] = 1_000
     """Pictures that the generator makes."""
