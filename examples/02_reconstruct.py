@@ -1,7 +1,7 @@
 """Reconstruct a picture with the bundled generator, and hear of every step and iteration while it runs.
 
 python examples/02_reconstruct.py results/02
-python examples/02_reconstruct.py results/02
+python examples/02_reconstruct.py results/02 --picture yours.png
 """
 
 from __future__ import annotations

@@ -25,7 +25,9 @@ def main(result: tyro.conf.Positional[Path], output: tyro.conf.Positional[Path],
     """
     saved = ReconstructionResult.load(result)
     scene, camera, limits = saved.scene, saved.camera, DepthRange()
-    mask = canonical_mask(scene, saved.mask, camera)  # the mask belongs to the picture, the depth to the frontal pose
+    mask = saved.outline  # of the object from the front, where the GAN has painted the side that the picture hides
+    if mask is None:
+        mask = canonical_mask(scene, saved.mask, camera)  # else the picture's mask, brought to the frontal pose
     surface = cut_surface(scene.depth, mask, camera, depth_extent=limits.far - limits.near)
     texture = scene.texture(camera).clamp(-1, 1)  # the albedo with its light
 

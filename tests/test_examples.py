@@ -126,6 +126,8 @@ def test_meshes_are_the_cut_depth_map(reconstructed: Path, tmp_path: Path) -> No
         assert len(mesh.faces) > 100
     points: Any = trimesh.load(tmp_path / "points.ply")
     assert len(points.vertices) == len(mesh.vertices)
+    exported: Any = trimesh.load(reconstructed / "mesh.glb", force="mesh", process=False)
+    assert len(exported.vertices) == len(mesh.vertices), "cut like the result's own mesh, hidden side included"
 
 
 def test_gradient_descent_finds_the_depth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
