@@ -60,7 +60,7 @@ def test_the_networks_belong_to_the_bundled_generator_alone(tmp_path: Path) -> N
         load_start(other)
     file, sizes = tmp_path / "own.safetensors", NetworkSizes(16, 4, 4, 8)
     save_networks(file, TURNED, TurnedNetworks(sizes), sizes, {"generator": other.identity})
-    with pytest.raises(CheckpointError, match=r"expected --encoder FILE, the inverse of"):
+    with pytest.raises(CheckpointError, match=r"own\.safetensors: expected networks of the bundled generator"):
         load_start(other, file)
 
 

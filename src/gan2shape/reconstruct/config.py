@@ -177,8 +177,8 @@ class Inversion:
 class ReconstructConfig:
     """Everything that decides a reconstruction, except picture, generator and seed."""
 
-    name: str = "default"
-    """Name of the preset this configuration began as."""
+    name: str = "own"
+    """Name of the preset this configuration began as; "own" if none."""
     start: Literal["ellipsoid", "turned"] = "ellipsoid"
     """What the shape starts from: an ellipsoid, or the bundled networks that learned from turned views (only for the
     generator that they learned from; they say pose and light too, and the GAN is moved by its latents)."""

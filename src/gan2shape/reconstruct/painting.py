@@ -30,8 +30,7 @@ def gan_projection(result: ReconstructionResult, loaded: LoadedGenerator, config
     if result.latent is None:
         raise InputError(f"the result was made by {result.method}, which has no GAN to paint views with")
     if config.start == "turned":
-        own = {"image": result.image, "pose": result.scene.pose}
-        return TurnedPainter(loaded, load_start(loaded), result.latent, **own)  # type: ignore[arg-type]
+        return TurnedPainter(loaded, load_start(loaded), result.latent, image=result.image, pose=result.scene.pose)
     return _by_encoder(result, loaded, config)
 
 

@@ -58,13 +58,12 @@ class TurnedStart:
     turning: Turning
 
 
-def load_start(loaded: LoadedGenerator, file: Path | None = None, encoder: Path | None = None) -> TurnedStart:
+def load_start(loaded: LoadedGenerator, file: Path | None = None) -> TurnedStart:
     """The networks and directions of a file of ``gan2shape train turned``, for the generator that they were made for.
 
     Args:
         loaded: the generator.
-        file: the bundled one if None.
-        encoder: the generator's inverse that the directions were found with; the bundled one if None.
+        file: the bundled one if None; its directions were found with the bundled encoder.
 
     Raises:
         CheckpointError: files that cannot be used, or that belong to another generator.
@@ -76,9 +75,9 @@ def load_start(loaded: LoadedGenerator, file: Path | None = None, encoder: Path 
             f"{file.name}: expected networks that learned from {loaded.name}; got those of another GAN"
         )
     device = loaded.w_mean.device
-    inverse = encoder_of(loaded.identity, encoder, latent_dim=loaded.generator.latent_dim)
+    inverse = encoder_of(loaded.identity, latent_dim=loaded.generator.latent_dim)
     if inverse is None:
-        raise CheckpointError(f"expected --encoder FILE, the inverse of {loaded.name} that {file.name} was made with")
+        raise CheckpointError(f"{file.name}: expected networks of the bundled generator; got those of {loaded.name}")
     networks = load_turned(file).to(device)
     return TurnedStart(networks, load_turning(file, inverse.to(device)))
 
