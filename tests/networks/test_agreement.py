@@ -194,3 +194,28 @@ def test_the_error_of_a_pose() -> None:
     right = torch.tensor([[0.0, 0.5, 0, 0, 0, 0], [0.0, -0.2, 0, 0, 0, 0]])
     assert pose_error(right, turns).item() == pytest.approx(0, abs=1e-6)
     assert pose_error(right, -turns).item() == pytest.approx(0.7)
+
+
+def test_threads_add_gradients_in_a_fixed_order() -> None:
+    """Eight views of one object at 64 px: their gradients on its depth are added up by two threads."""
+    size, rng = 64, torch.Generator().manual_seed(0)
+    network = TurnedNetworks(NetworkSizes(size, 2, 2, 8))
+    view, front = (torch.rand(n, 3, size, size, generator=rng) - 0.5 for n in (8, 1))
+    shown = FrontsAndViews(
+        front, torch.ones(1, 1, size, size), torch.zeros(1), view, torch.randn(8, generator=rng), torch.zeros(8).long()
+    )
+    depth = 1 + 0.02 * torch.rand(1, 1, size, size, generator=rng)
+
+    def gradient() -> Tensor:
+        leaf = depth.clone().requires_grad_(True)
+        disagreement(network, leaf, shown)["total"].backward()
+        assert leaf.grad is not None
+        return leaf.grad
+
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        first, *others = (gradient() for _ in range(12))
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(first, other) for other in others)

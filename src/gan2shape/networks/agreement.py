@@ -60,6 +60,11 @@ def disagreement(
     """How badly objects of canonical depth (K, 1, S, S) explain their views, under the yaws that were read and the
     lights that the network sees: its terms, ``total`` among them."""
     count, owner, camera = len(shown.front), shown.owner, network.camera
+
+    def each(maps: Tensor) -> Tensor:
+        """Of every view's object. The gradient of plain indexing adds up in no fixed order where threads share it."""
+        return maps.index_select(0, owner)
+
     both, turns = torch.cat([shown.front, shown.view]), torch.cat([shown.turn, shown.view_turn])
     guess = network.view_net(both)
     poses = pose_from_units(with_yaw(guess, turns), PoseRange())
@@ -67,8 +72,8 @@ def disagreement(
     normals = normals_from_depth(depth, camera)
     albedo = canonical_albedo(shown.front, depth, poses[:count], lights[:count], camera)
     here = sample_image(shown.mask, forward_grid(depth, poses[:count], camera))
-    lit = shade(albedo[owner], normals[owner], lights[count:]).clamp(-1, 1)
-    seen = reproject(torch.cat([lit, here[owner]], dim=1), depth[owner], poses[count:], camera)
+    lit = shade(each(albedo), each(normals), lights[count:]).clamp(-1, 1)
+    seen = reproject(torch.cat([lit, each(here)], dim=1), each(depth), poses[count:], camera)
     near = ((shown.view_turn - shown.turn[owner]).abs() * YAW_STD_DEG < WIDEST_DEG).to(depth)[:, None, None, None]
     kept = (seen.mask * (seen.image[:, 3:] > 0.5) * near).detach()
     terms = {
