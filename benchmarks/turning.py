@@ -36,7 +36,7 @@ PIVOTS = (0.98, 1.0, 1.01, 1.02, 1.03, 1.04, 1.06)
 VIEWS = 4
 MOVED = ("pitch", "yaw", "light x", "light y")
 LIT, NODDED_DEG = (-2.0, -1.0, 1.0, 2.0), (-10.0, -5.0, 5.0, 10.0)
-"""How far own pictures are lit from the side, in standard deviations, and nodded, in degrees."""
+"""How far own pictures are lit from the side and from above, in standard deviations, and nodded, in degrees."""
 
 
 def main() -> None:
@@ -91,7 +91,7 @@ def turns(batch: Mapping[str, Tensor]) -> dict[str, Any]:
     """The coordinate of fronts and views beside the yaw that the probe reads."""
     front, views = read(batch["front"])["yaw"], read(batch["view"].flatten(0, 1))["yaw"].unflatten(0, (-1, 1 + VIEWS))
     turn, view_turns = batch["turn"], batch["view_turn"]
-    # The first is the picture as it was drawn, and every second view is lit anew only.
+    # The first is the picture as it was drawn, and every second view is hardly turned.
     told, turned = view_turns[:, 1::2], views[:, 1::2]
     return {
         "own pictures: coordinate and yaw by the probe": fit(view_turns[:, 0], views[:, 0]),
@@ -102,32 +102,32 @@ def turns(batch: Mapping[str, Tensor]) -> dict[str, Any]:
         "mean absolute yaw in degrees": {
             "own pictures": mean_size(views[:, 0]),
             "fronts": mean_size(front),
-            "change from fronts to views that are lit anew only": mean_size(views[:, 2::2] - front[:, None]),
+            "change from fronts to views that are hardly turned": mean_size(views[:, 2::2] - front[:, None]),
         },
     }
 
 
 @torch.no_grad()
 def moves(loaded: LoadedGenerator, turning: Turning, latents: Tensor) -> dict[str, Any]:
-    """What the probe reads after pictures were moved by light and pitch, for each unit asked."""
+    """What the probe reads after pictures were moved by light, its height and pitch, for each unit asked."""
     still = torch.zeros(len(latents))
 
-    def shown(by: float, *, nod: bool) -> dict[str, Tensor]:
-        amount = still + by
-        moved = turning.moved(latents, still, pitch_deg=amount) if nod else turning.moved(latents, still, amount)
+    def shown(**by: float) -> dict[str, Tensor]:
+        moved = turning.moved(latents, still, **{name: still + amount for name, amount in by.items()})
         pictures = [loaded.generator.synthesize(chunk).clamp(-1, 1) for chunk in moved.split(64)]
         return read(torch.cat([turning.encoder.shrunk(chunk) for chunk in pictures]))
 
-    before = shown(0.0, nod=False)
+    before = shown()
 
-    def changes(asked: Sequence[float], *, nod: bool) -> dict[str, Any]:
-        after = [shown(by, nod=nod) for by in asked]
+    def changes(move: str, asked: Sequence[float]) -> dict[str, Any]:
+        after = [shown(**{move: by}) for by in asked]
         steps = torch.tensor(asked).repeat_interleave(len(latents))
         return {name: fit(steps, torch.cat([one[name] - before[name] for one in after])) for name in MOVED}
 
     return {
-        "light, by its standard deviations: what changes": changes(LIT, nod=False),
-        "pitch, by its degrees: what changes": changes(NODDED_DEG, nod=True),
+        "light, by its standard deviations: what changes": changes("lit", LIT),
+        "light's height, by its standard deviations: what changes": changes("above", LIT),
+        "pitch, by its degrees: what changes": changes("pitch_deg", NODDED_DEG),
     }
 
 

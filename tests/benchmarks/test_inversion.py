@@ -77,7 +77,9 @@ def test_one_latent_or_one_per_layer_is_one_shape_where_no_latent_is_read(
 ) -> None:
     """The row that is taken over without computing is what computing would give."""
     default = PRESETS["default"]
-    few = dataclasses.replace(default, turned=dataclasses.replace(default.turned, views=4, batch_size=2, refine=2))
+    few = dataclasses.replace(
+        default, turned=dataclasses.replace(default.turned, views=4, batch_size=2, refine=2, hold=0)
+    )
     monkeypatch.setattr(inversion, "PRESETS", {"default": few})
     truth = BENCHMARKS / "data" / "synface64_val.npz"
     options = argparse.Namespace(truth=truth, steps=300, seed=0, preset="default")

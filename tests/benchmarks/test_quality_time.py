@@ -57,7 +57,7 @@ def test_a_budget_is_scored_before_the_iteration_that_would_break_it(quality: Mo
 def test_a_refinement_scored_on_its_way_is_the_shorter_refinement(quality: ModuleType) -> None:
     loaded, truth = load_generator(), read_truth(BENCHMARKS / "data" / "synface64_val.npz")
     start, preset = load_start(loaded), PRESETS["default"]
-    few = dataclasses.replace(preset.turned, views=8, batch_size=4, refine=2)
+    few = dataclasses.replace(preset.turned, views=8, batch_size=4, refine=2, hold=0)
     config = dataclasses.replace(preset, turned=few)
     setting = quality.Setting(truth, loaded, start, config, 4, 3)
     nets, seen = setting.copy(), []

@@ -15,50 +15,96 @@ from gan2shape.io.checkpoints import write_tensors
 from gan2shape.networks.latents import LatentEncoder
 from gan2shape.networks.trained import NetworkSizes, save_networks
 from gan2shape.networks.turned import TURNED, TurnedNetworks, load_turned
-from gan2shape.networks.turning import Turning, load_turning, mirror_difference, without
-from tests.train.planted import WIDTH, Planted
+from gan2shape.networks.turning import LIT, NOD_DEG, Turning, drawn_moves, load_turning, mirror_difference, without
+from tests.train.planted import HEIGHT, LIGHT, TURN, WIDTH, Planted
 
 SIZES = NetworkSizes(16, 4, 4, WIDTH)
+NOD = 3
+"""One of the looks that stands for the pitch."""
+SPREADS = ("spread", "light_spread", "height_spread")
 
 
 @pytest.fixture
 def turning(rng: torch.Generator) -> Turning:
     """What is planted, with a pitch among the looks."""
     planted = Planted(0)
-    light = F.normalize(planted.mixture[1], dim=0)
-    turn = without(planted.mixture[0], light)
-    pitch = 0.1 * planted.mixture[2]
-    return Turning(turn / turn.norm(), light, pitch, 1.5 * float(turn.norm()), 0.7, planted)
+    light, height = (F.normalize(planted.mixture[place], dim=0) for place in (LIGHT, HEIGHT))
+    turn = without(planted.mixture[TURN], light)
+    pitch = 0.1 * planted.mixture[NOD]
+    return Turning(turn / turn.norm(), light, height, pitch, 1.5 * float(turn.norm()), 0.7, 0.4, planted)
 
 
-def test_coordinates_and_moves_by_hand(turning: Turning, rng: torch.Generator) -> None:
+def test_coordinates_by_hand(turning: Turning, rng: torch.Generator) -> None:
     planted, parts = turning.encoder, torch.randn(9, WIDTH, generator=rng)
-    images, latents = planted.pictures(parts), parts @ planted.mixture
+    images = planted.pictures(parts)
     coordinate = turning.coordinate(images)
-    torch.testing.assert_close(coordinate, parts[:, 0] / 1.5, rtol=0, atol=1e-3)
+    torch.testing.assert_close(coordinate, parts[:, TURN] / 1.5, rtol=0, atol=1e-3)
     torch.testing.assert_close(turning.coordinate(images.flip(-1)), -coordinate, rtol=0, atol=1e-4)
-    by, lit, pitch = (torch.linspace(low, -low, 9) for low in (-2.0, 1.0, -8.0))
+    lit = parts.clone()
+    lit[:, LIGHT:] = torch.randn(9, WIDTH - 1, generator=rng)  # Other lights and looks are no turn.
+    torch.testing.assert_close(turning.coordinate(planted.pictures(lit)), coordinate, rtol=0, atol=1e-3)
+
+
+def test_moves_by_hand(turning: Turning, rng: torch.Generator) -> None:
+    planted, parts = turning.encoder, torch.randn(9, WIDTH, generator=rng)
+    latents = parts @ planted.mixture
+    by, lit, pitch, above = (torch.linspace(low, -low, 9) for low in (-2.0, 1.0, -8.0, 1.5))
+    still = torch.zeros(9)
 
     def seen(*moves: Tensor | None) -> Tensor:
-        """Change of turn, light and looks (N, 6)."""
+        """Change of the parts (N, 6)."""
         return turning.moved(latents, *moves) @ torch.linalg.inv(planted.mixture) - parts
 
-    torch.testing.assert_close(seen(by)[:, 0], 1.5 * by, rtol=0, atol=1e-3)
-    torch.testing.assert_close(seen(by)[:, 2:], torch.zeros(9, WIDTH - 2), rtol=0, atol=1e-3)
-    only_light = torch.zeros(9, WIDTH)
-    only_light[:, 1] = 0.7 * lit / planted.mixture[1].norm()
-    torch.testing.assert_close(seen(0 * by, lit), only_light, rtol=0, atol=1e-3)
-    only_pitch = torch.zeros(9, WIDTH)
-    only_pitch[:, 2] = 0.1 * pitch
-    torch.testing.assert_close(seen(0 * by, None, pitch), only_pitch, rtol=0, atol=1e-3)
-    torch.testing.assert_close(seen(by, lit, pitch), seen(by) + only_light + only_pitch, rtol=0, atol=1e-3)
-    assert torch.equal(turning.moved(latents, 0 * by), latents)
+    def alone(place: int, change: Tensor) -> Tensor:
+        changes = torch.zeros(9, WIDTH)
+        changes[:, place] = change
+        return changes
+
+    torch.testing.assert_close(seen(by)[:, TURN], 1.5 * by, rtol=0, atol=1e-3)
+    torch.testing.assert_close(seen(by)[:, HEIGHT:], torch.zeros(9, WIDTH - HEIGHT), rtol=0, atol=1e-3)
+    only_light = alone(LIGHT, 0.7 * lit / planted.mixture[LIGHT].norm())
+    torch.testing.assert_close(seen(still, lit), only_light, rtol=0, atol=1e-3)
+    only_pitch = alone(NOD, 0.1 * pitch)
+    torch.testing.assert_close(seen(still, None, pitch), only_pitch, rtol=0, atol=1e-3)
+    only_height = alone(HEIGHT, 0.4 * above / planted.mixture[HEIGHT].norm())
+    torch.testing.assert_close(seen(still, None, None, above), only_height, rtol=0, atol=1e-3)
+    every = seen(by) + only_light + only_pitch + only_height
+    torch.testing.assert_close(seen(by, lit, pitch, above), every, rtol=0, atol=1e-3)
+    assert torch.equal(turning.moved(latents, still), latents)
+
+
+def test_drawn_moves_have_the_spreads_that_are_asked_for() -> None:
+    """Turn, light from the side, pitch in degrees, light from above; every second view is hardly turned."""
+    moves = drawn_moves((4000, 6), rng=torch.Generator().manual_seed(3), lit=0.7)
+    assert len(moves) == 4
+    assert all(move.shape == (4000, 6) for move in moves)
+    turn, side, nod, above = moves
+    assert turn[:, 0::2].std().item() == pytest.approx(1, rel=0.03)
+    assert turn[:, 1::2].std().item() == pytest.approx(0.2, rel=0.03)
+    assert side.std().item() == pytest.approx(0.7, rel=0.03)
+    assert above.std().item() == pytest.approx(0.7, rel=0.03)
+    assert nod.std().item() == pytest.approx(NOD_DEG, rel=0.03)
+    scaled = torch.stack([move / move.std(0) for move in moves], -1).flatten(1)  # (4000, 24)
+    assert scaled.mean(0).abs().max() < 0.08
+    other = torch.corrcoef(scaled.T) - torch.eye(24)
+    assert other.abs().max() < 0.08, "moves and views are drawn one by one"
+
+
+def test_drawn_moves_follow_their_random_numbers_and_shape() -> None:
+    first, again, other = (drawn_moves((5,), rng=torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    for one, same, another in zip(first, again, other, strict=True):
+        assert one.shape == (5,)
+        assert torch.equal(one, same)
+        assert not (one == another).any()
+    dim = drawn_moves((5,), rng=torch.Generator().manual_seed(1), lit=LIT / 3)
+    for one, less, part in zip(first, dim, (1, 3, 1, 3), strict=True):  # Light alone is weaker.
+        torch.testing.assert_close(one, part * less)
 
 
 def test_mirror_differences_and_parts_without_a_direction(rng: torch.Generator) -> None:
     encoder = Planted(0)
     parts = torch.randn(5, WIDTH, generator=rng)
-    odd = torch.cat([parts[:, :2], torch.zeros(5, WIDTH - 2)], 1) @ encoder.mixture
+    odd = torch.cat([parts[:, :HEIGHT], torch.zeros(5, WIDTH - HEIGHT)], 1) @ encoder.mixture
     torch.testing.assert_close(mirror_difference(encoder, encoder.pictures(parts)), odd, rtol=0, atol=1e-3)
     direction = F.normalize(torch.randn(WIDTH, generator=rng), dim=0)
     left = without(parts, direction)
@@ -85,10 +131,10 @@ def test_directions_are_read_back_bit_for_bit(turning: Turning, tmp_path: Path) 
     file, encoder = written(turning, tmp_path), LatentEncoder(SIZES)
     again = load_turning(file, encoder)
     assert again.encoder is encoder
-    for name in ("direction", "light", "pitch"):
+    for name in ("direction", "light", "height", "pitch"):
         assert torch.equal(getattr(again, name), getattr(turning, name))
-    single = torch.tensor([turning.spread, turning.light_spread])
-    assert torch.equal(torch.tensor([again.spread, again.light_spread]), single)
+    for name in SPREADS:  # In single precision.
+        assert getattr(again, name) == torch.tensor(getattr(turning, name)).item()
     assert load_turned(file).image_size == 16  # The networks beside them are as they were.
     more = written(turning, tmp_path, gait=torch.ones(WIDTH))  # As a later version may add.
     assert torch.equal(load_turning(more, encoder).light, turning.light)
@@ -98,12 +144,13 @@ def test_directions_are_read_back_bit_for_bit(turning: Turning, tmp_path: Path) 
     ("changed", "said"),
     [
         ({"pitch": None}, r"expected turning\.pitch of shape \(6,\); got nothing$"),
+        ({"height": None}, r"expected turning\.height of shape \(6,\); got nothing$"),
         ({"light": torch.ones(5)}, r"expected turning\.light of shape \(6,\); got \(5,\)$"),
         ({"direction": torch.ones(1, 6)}, r"expected turning\.direction of shape \(6,\); got \(1, 6\)$"),
-        ({"spreads": torch.ones(3)}, r"expected turning\.spreads of shape \(2,\); got \(3,\)$"),
-        ({"direction": torch.full((6,), torch.nan)}, r"got NaN or infinity in turning\.direction$"),
-        ({"spreads": torch.tensor([1.0, torch.inf])}, r"got NaN or infinity in turning\.spreads$"),
-        ({"spreads": torch.tensor([0.0, 1.0])}, r"expected positive turning\.spreads; got \[0\.0, 1\.0\]$"),
+        ({"spreads": torch.ones(2)}, r"expected turning\.spreads of shape \(3,\); got \(2,\)$"),
+        ({"height": torch.full((6,), torch.nan)}, r"got NaN or infinity in turning\.height$"),
+        ({"spreads": torch.tensor([1.0, 1.0, torch.inf])}, r"got NaN or infinity in turning\.spreads$"),
+        ({"spreads": torch.tensor([1.0, 2.0, 0.0])}, r"expected positive turning\.spreads; got \[1\.0, 2\.0, 0\.0\]$"),
     ],
 )
 def test_other_directions_are_refused(

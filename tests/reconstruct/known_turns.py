@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from gan2shape.generators import LoadedGenerator
@@ -14,14 +14,25 @@ from gan2shape.networks.turned import TurnedNetworks
 from gan2shape.networks.turning import YAW_STD_DEG, Turning
 from gan2shape.reconstruct.turned import TurnedStart
 from gan2shape.render import Lighting, Pose
-from tests.train.turnable import LATENTS, PITCH_DEG, YAW_DEG, FittedEncoder, Heads, heads_gan
+from tests.train.turnable import (
+    DOWN,
+    HEIGHT,
+    LATENTS,
+    LIGHT,
+    NOD,
+    PITCH_DEG,
+    SIDE,
+    TURN,
+    YAW_DEG,
+    FittedEncoder,
+    Heads,
+    heads_gan,
+)
+
+__all__ = ["HEIGHT", "LIGHT", "NOD", "SIDE", "TURN"]
 
 SIZE = 16
 SIZES = NetworkSizes(SIZE, 8, 8, 16)
-TURN, LIGHT, NOD = 0, 1, LATENTS - 1
-"""Places of yaw, light and pitch among a head's latents."""
-SIDE = 0.3
-"""Sideways slope of the light, in the object's frame, for one unit of its latent."""
 
 
 class Remembered(Heads):
@@ -47,19 +58,20 @@ class SeeingLight(TurnedNetworks):
 
     def lighting(self, image: Tensor) -> Lighting:
         """Lights in the camera's axes."""
-        latents = self.encoder(image)
-        return camera_light(YAW_DEG * latents[:, TURN], SIDE * latents[:, LIGHT])
+        return camera_light(self.encoder(image))
 
 
-def camera_light(yaw_deg: Tensor, side: Tensor) -> Lighting:
-    """The lights of heads of these yaws and sideways slopes (N,), in the camera's axes."""
-    attached = F.normalize(torch.stack([side, torch.zeros_like(side), torch.ones_like(side)], dim=1), dim=1)
+def camera_light(latents: Tensor) -> Lighting:
+    """The lights of the heads of these latents (N, 7), in the camera's axes."""
+    side, down = SIDE * latents[:, LIGHT], DOWN * latents[:, HEIGHT]
+    attached = F.normalize(torch.stack([side, down, torch.ones_like(side)], dim=1), dim=1)
     half = torch.full((len(side), 1), 0.5)
-    return Lighting(half, half, (yawed(yaw_deg).rotation @ attached[:, :, None])[:, :, 0])
+    pose = yawed(YAW_DEG * latents[:, TURN], PITCH_DEG * latents[:, NOD])
+    return Lighting(half, half, (pose.rotation @ attached[:, :, None])[:, :, 0])
 
 
-def yawed(yaw_deg: Tensor, pitch_deg: float = 0.0) -> Pose:
-    """Poses of these yaws (N,)."""
+def yawed(yaw_deg: Tensor, pitch_deg: Tensor | float = 0.0) -> Pose:
+    """Poses of these yaws (N,) and pitches."""
     none = torch.zeros_like(yaw_deg)
     return Pose.from_euler(torch.deg2rad(torch.stack([none + pitch_deg, yaw_deg, none], dim=1)))
 
@@ -74,17 +86,6 @@ def known_start() -> TurnedStart:
     encoder = FittedEncoder(Heads(SIZE))
     assert YAW_DEG == YAW_STD_DEG, "one unit of the first latent is a standard deviation"
     axes = torch.eye(LATENTS)
-    turning = Turning(axes[TURN], axes[LIGHT], axes[NOD] / PITCH_DEG, 1.0, 1.0, encoder)  # type: ignore[arg-type]
+    directions = (axes[TURN], axes[LIGHT], axes[HEIGHT], axes[NOD] / PITCH_DEG)
+    turning = Turning(*directions, 1.0, 1.0, 1.0, encoder)  # type: ignore[arg-type]
     return TurnedStart(SeeingLight(encoder), turning)
-
-
-class Constant(nn.Module):
-    """A network that says the same of every picture."""
-
-    def __init__(self, values: Tensor) -> None:
-        super().__init__()
-        self.values = values
-
-    def forward(self, image: Tensor) -> Tensor:
-        """The values (1, ...) for each picture (B, 3, S, S)."""
-        return self.values.expand(len(image), *self.values.shape[1:])

@@ -146,5 +146,5 @@ def with_two_iterations(config: ReconstructConfig) -> ReconstructConfig:
         for stage in config.stages
     )
     optimizer = replace(config.optimizer, batch_size=2)
-    turned = replace(config.turned, views=4, refine=2, batch_size=2)
+    turned = replace(config.turned, views=4, refine=2, hold=0, batch_size=2)
     return replace(config, stages=stages, prior_steps=2, optimizer=optimizer, turned=turned)

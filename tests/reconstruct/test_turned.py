@@ -36,7 +36,7 @@ from tests.reconstruct.small import moved, weights_of
 from tests.reconstruct.test_reconstructor import same
 from tests.train.turnable import PITCH_DEG, YAW_DEG
 
-OWN = torch.tensor([[0.4, 0.5, 0.3, -0.5, 0.4, 0.6]])
+OWN = torch.tensor([[0.4, 0.5, 0.3, -0.5, 0.4, 0.6, 0.3]])
 ONE_PASS = replace(QUICK, turned=replace(QUICK.turned, refine=0))
 
 

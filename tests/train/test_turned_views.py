@@ -11,19 +11,34 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gan2shape.errors import InputError
+from gan2shape.networks.turning import NOD_DEG
 from gan2shape.priors.ellipsoid import EllipsoidPrior
 from gan2shape.train.turned_views import TurnedViews
-from tests.train.turnable import YAW_DEG, FittedEncoder, Heads, heads_gan, masker, views_of
+from tests.train.turnable import (
+    HEIGHT,
+    LIGHT,
+    NOD,
+    PITCH_DEG,
+    TURN,
+    YAW_DEG,
+    FittedEncoder,
+    Heads,
+    heads_gan,
+    masker,
+    views_of,
+)
 
 LOOKS = slice(2, 5)
 COUNT, VIEWS = 60, 4
+MIDDLE = 0.97
+"""Heads that turn about their middle answer to a nod as to a turn, so that the nods that are told are right."""
 
 
 class Remembering(Heads):
     """Heads that know the latents of every picture that they have drawn."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(pivot_depth=MIDDLE)
         self.drawn: dict[bytes, Tensor] = {}
 
     def synthesize(self, w: Tensor) -> Tensor:
@@ -33,7 +48,7 @@ class Remembering(Heads):
         return pictures
 
     def latents(self, pictures: Tensor) -> Tensor:
-        """The true latents (..., 6) of pictures (..., 3, S, S) that were drawn."""
+        """The true latents (..., 7) of pictures (..., 3, S, S) that were drawn."""
         flat = pictures.reshape(-1, *pictures.shape[-3:])
         return torch.stack([self.drawn[one.numpy().tobytes()] for one in flat]).reshape(*pictures.shape[:-3], -1)
 
@@ -49,10 +64,11 @@ def views(encoder: FittedEncoder) -> TurnedViews:
 
 
 @pytest.fixture(scope="module")
-def true(encoder: FittedEncoder) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-    """A batch of all objects with the true latents of their fronts (N, 6) and of their views (N, 1 + V, 6)."""
+def true() -> tuple[dict[str, Tensor], Tensor, Tensor]:
+    """A batch of all objects with the true latents of their fronts (N, 7) and of their views (N, 1 + V, 7)."""
     heads = Remembering()
-    stream = views_of(encoder, replace(heads_gan(), generator=heads), count=COUNT, views=VIEWS)
+    loaded = replace(heads_gan(), generator=heads)
+    stream = views_of(FittedEncoder(heads), loaded, camera=heads.camera, count=COUNT, views=VIEWS)
     batch = dict(stream(0, COUNT))
     return batch, heads.latents(batch["front"]), heads.latents(batch["view"])
 
@@ -67,6 +83,7 @@ def test_keys_shapes_and_ranges(views: TurnedViews) -> None:
         "turn": (12,),
         "view": (12, 4, 3, 16, 16),
         "view_turn": (12, 4),
+        "view_nod": (12, 4),
     }
     assert max(batch[name].abs().max() for name in ("front", "view")) <= 1
     for front, mask, crude in zip(batch["front"], batch["mask"], batch["ellipsoid"], strict=True):
@@ -104,25 +121,43 @@ def test_turns_that_are_told_are_true_yaws(true: tuple[dict[str, Tensor], Tensor
     told, yaw = batch["view_turn"], view[..., 0]
     for shown in (slice(0, 1), slice(1, None, 2)):  # As drawn; turned.
         x, y = told[:, shown].flatten(), yaw[:, shown].flatten()
-        assert np.corrcoef(x, y)[0, 1] > 0.97
-        assert float(x @ y / (y @ y)) == pytest.approx(1, abs=0.2)
+        assert np.corrcoef(x, y)[0, 1] > 0.95
+        assert float(x @ y / (y @ y)) == pytest.approx(
+            1, abs=0.35
+        )  # The crude shape is the ruler, and its relief is not the head's.
     turned = yaw[:, 1::2].flatten()
-    assert float(turned.std()) == pytest.approx(1, abs=0.2)
+    assert float(turned.std()) == pytest.approx(1, abs=0.4)
     assert abs(np.corrcoef(turned, yaw[:, :1].expand(-1, VIEWS // 2).flatten())[0, 1]) < 0.3  # Drawn anew.
 
 
-def test_every_second_view_is_lit_anew_only(true: tuple[dict[str, Tensor], Tensor, Tensor]) -> None:
+def test_nods_that_are_told_are_true_pitches(true: tuple[dict[str, Tensor], Tensor, Tensor]) -> None:
+    batch, front, view = true
+    told, pitch = batch["view_nod"], PITCH_DEG * (view - front[:, None])[..., NOD]
+    assert (told[:, 0] == 0).all()  # Of pictures as they were drawn nothing was asked.
+    x, y = told[:, 1:].flatten(), pitch[:, 1:].flatten()
+    assert float(x.std()) == pytest.approx(NOD_DEG, rel=0.15)
+    assert np.corrcoef(x, y)[0, 1] > 0.97
+    assert float(x @ y / (x @ x)) == pytest.approx(1, abs=0.4)
+    for place in (TURN, LIGHT):
+        assert abs(np.corrcoef(x, (view - front[:, None])[:, 1:, place].flatten())[0, 1]) < 0.2
+
+
+def test_every_second_view_is_hardly_turned_and_all_are_lit_anew(
+    true: tuple[dict[str, Tensor], Tensor, Tensor],
+) -> None:
     _, front, view = true
     change = view[:, 1:] - front[:, None]
-    lit, turned = change[:, 1::2], change[:, 0::2]
-    assert float((YAW_DEG * lit[..., 0]).abs().mean()) < 4
-    assert float((YAW_DEG * turned[..., 0]).abs().mean()) > 10
-    for moved in (lit, turned):
-        assert float(moved[..., 1].std()) > 1  # More than the pictures' own lights.
-        assert abs(float(moved[..., 1].mean())) < 0.4
+    still, turned = change[:, 1::2], change[:, 0::2]
+    assert float(still[..., TURN].std()) == pytest.approx(0.2 * float(turned[..., TURN].std()), rel=0.25)
+    assert float(turned[..., TURN].std()) == pytest.approx(1, abs=0.4)
+    for moved in (still, turned):
+        for place in (LIGHT, HEIGHT):
+            assert 1.1 < float(moved[..., place].std()) < 1.9  # More than the pictures' own lights.
+            assert abs(float(moved[..., place].mean())) < 0.4
         assert float(moved[..., LOOKS].abs().mean()) < 0.15
-    ways = np.corrcoef(lit[:, 0, 1], lit[:, 1, 1])[0, 1]
-    assert abs(ways) < 0.4  # Each has its own light.
+    for place in (LIGHT, HEIGHT, NOD):  # Each has its own.
+        assert abs(np.corrcoef(still[:, 0, place], still[:, 1, place])[0, 1]) < 0.4
+    assert abs(np.corrcoef(change[..., LIGHT].flatten(), change[..., HEIGHT].flatten())[0, 1]) < 0.2
 
 
 def test_truncated_objects_are_nearer_to_the_mean(encoder: FittedEncoder) -> None:

@@ -20,13 +20,15 @@ from gan2shape.train.settings import TrainSettings
 from gan2shape.train.turned import TurnedTask
 from gan2shape.train.turned_views import TurnedViews
 
-YAW_DEG = 20.0
-"""Yaw for one unit of the first latent."""
-_SIDE = 0.3
-"""Sideways slope of the light for one unit of the second latent."""
+YAW_DEG = 25.0
+"""Yaw for one unit of its latent: what a standard deviation is taken to be (`YAW_STD_DEG`)."""
+SIDE, DOWN = 0.3, 0.3
+"""Slopes of the light, in the object's frame, to image-right and down for one unit of their latents."""
 PITCH_DEG = 5.0
-"""Pitch for one unit of the last latent."""
-LATENTS = 6
+"""Pitch for one unit of its latent."""
+LATENTS = 7
+TURN, LIGHT, NOD, HEIGHT = 0, 1, 5, 6
+"""Places of yaw, sideways light, pitch and the light's height among the latents; the rest are looks."""
 _NEAR, _FAR = 0.92, 1.02
 _CELLS, _WAVELENGTH = 8, 8.0
 SMALL = TrainSettings(width_multiplier=1 / 32, batch_size=4, learning_rate=2e-3, weight_decay=0.0)
@@ -59,10 +61,18 @@ def texture(looks: Tensor, size: int) -> Tensor:
     return plain + torch.einsum("bcp,pyx->bcyx", channels, patterns)
 
 
-def picture(albedo: Tensor, yaw_deg: Tensor, side: Tensor, camera: Camera, pitch_deg: Tensor | None = None) -> Tensor:
+def picture(
+    albedo: Tensor,
+    yaw_deg: Tensor,
+    side: Tensor,
+    camera: Camera,
+    pitch_deg: Tensor | None = None,
+    down: Tensor | None = None,
+) -> Tensor:
     """Heads (B, 3, S, S) under these yaws, light slopes and pitches (B,), lit in the object's frame, before black."""
     depth, mask = (values.expand(len(albedo), -1, -1, -1) for values in head(camera))
-    direction = F.normalize(torch.stack([side, torch.zeros_like(side), torch.ones_like(side)], 1), dim=1)
+    slopes = [side, torch.zeros_like(side) if down is None else down, torch.ones_like(side)]
+    direction = F.normalize(torch.stack(slopes, 1), dim=1)
     half = torch.full((len(albedo), 1), 0.5)
     lit = shade(albedo, normals_from_depth(depth, camera), Lighting(half, half, direction)).clamp(-1, 1)
     none = torch.zeros_like(yaw_deg)
@@ -72,7 +82,7 @@ def picture(albedo: Tensor, yaw_deg: Tensor, side: Tensor, camera: Camera, pitch
 
 
 class Heads:
-    """Latents (B, 6): yaw, light, three of the texture, pitch."""
+    """Latents (B, 7): yaw, light, three of the texture, pitch, height of the light."""
 
     latent_dim = LATENTS
 
@@ -82,7 +92,8 @@ class Heads:
     def synthesize(self, w: Tensor) -> Tensor:
         """Pictures (B, 3, S, S)."""
         albedo = texture(w[:, 2:5], self.resolution)
-        return picture(albedo, YAW_DEG * w[:, 0], _SIDE * w[:, 1], self.camera, PITCH_DEG * w[:, 5])
+        yaw, pitch = YAW_DEG * w[:, TURN], PITCH_DEG * w[:, NOD]
+        return picture(albedo, yaw, SIDE * w[:, LIGHT], self.camera, pitch, DOWN * w[:, HEIGHT])
 
 
 class FittedEncoder(nn.Module):
@@ -104,7 +115,7 @@ class FittedEncoder(nn.Module):
         return torch.cat([F.pad(cells, (0, 1), value=1.0), torch.cos(cells @ self.waves + self.phases)], dim=1)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Signed pictures (B, 3, S, S) → latents (B, 6)."""
+        """Signed pictures (B, 3, S, S) → latents (B, 7)."""
         return self._features(self.shrunk(image)) @ self.weight
 
     def shrunk(self, image: Tensor) -> Tensor:

@@ -1,7 +1,9 @@
 """How well objects explain their views: what ``gan2shape train turned`` learns from, and what refines a single picture.
 
-An object is known as seen from the front and in views under other turns and lights, painted by a generator. The colours
-of the front, divided by their shading, are its albedo; turned and lit as in a view, that must be the view.
+An object is known as seen from the front and in views under other turns, nods and lights, painted by a generator. The
+colours of the front, divided by their shading, are its albedo; turned as in a view and lit as suits it best, that must
+be the view. The lights of views are no network's: for a given shape they are a problem of least squares, which is
+solved. (A network's error about lights would be taken for shape.)
 """
 
 from __future__ import annotations
@@ -12,20 +14,26 @@ import torch
 from torch import Tensor
 
 from gan2shape.losses import photometric, smoothness
-from gan2shape.networks.turned import TurnedNetworks, canonical_albedo, in_object_frame
+from gan2shape.networks.turned import TurnedNetworks, in_object_frame
 from gan2shape.networks.turning import YAW_STD_DEG
-from gan2shape.render import diffuse_shading, normals_from_depth, reproject, shade
+from gan2shape.render import Lighting, normals_from_depth, reproject, shading
 from gan2shape.render.units import PoseRange, pose_from_units
 from gan2shape.render.warp import forward_grid, sample_image
 
-WIDEST_DEG = 40.0
+WIDEST_DEG = 45.0
 """Views that are turned farther are left out: too little of the front is left in them."""
-SMOOTH, DEPTH_SMOOTH = 0.02, 2.0
+SMOOTH, DEPTH_SMOOTH = 0.01, 1.0
 """Weights of the second differences of depth and shading, and the further weight of the depth's."""
-_YAW = 1
-"""Place of the yaw among the view network's numbers."""
+POSE_WEIGHT = 0.5
+"""Of poses that differ from what was read and asked for. The views themselves know better, but not whether a flat
+object turns far or a deep one a little."""
+_PITCH, _YAW = 0, 1
+"""Places of pitch and yaw among the view network's numbers."""
 _REST_WEIGHT = 0.1
-"""Of all other numbers of the pose, which a category is taken to have about zero."""
+"""Of all other numbers of the pose beside the yaw: pitches were asked for, and the rest is about zero."""
+_RIDGE = 0.01
+"""How strongly the lights of views are held at the front's, as a part of what the picture says of them."""
+_LEAST_SHADING = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +46,7 @@ class FrontsAndViews:
         turn: what is left of their turns (K,), in standard deviations (see `Turning`).
         view: pictures (N, 3, S, S), signed.
         view_turn: their turns (N,), in standard deviations.
+        view_nod: the pitches (N,) that were asked for, in degrees.
         owner: which object each view shows (N,).
     """
 
@@ -46,54 +55,101 @@ class FrontsAndViews:
     turn: Tensor
     view: Tensor
     view_turn: Tensor
+    view_nod: Tensor
     owner: Tensor
+
+    def __getitem__(self, chosen: Tensor) -> FrontsAndViews:
+        """The same objects with fewer views."""
+        view = (self.view[chosen], self.view_turn[chosen], self.view_nod[chosen], self.owner[chosen])
+        return FrontsAndViews(self.front, self.mask, self.turn, *view)
+
+    def pose_units(self) -> Tensor:
+        """What is known of the poses of all fronts and views (K + N, 6), in network units: the yaws that were read, the
+        pitches that were asked for."""
+        known = torch.zeros(len(self.front) + len(self.view), 6).to(self.front)
+        known[:, _YAW] = torch.cat([self.turn, self.view_turn]) * YAW_STD_DEG
+        known[len(self.front) :, _PITCH] = self.view_nod
+        return known / PoseRange().rotation_deg
 
 
 def disagreement(
     network: TurnedNetworks,
     depth: Tensor,
     shown: FrontsAndViews,
+    units: Tensor,
     *,
     smooth: float = SMOOTH,
     depth_smooth: float = DEPTH_SMOOTH,
+    pose_weight: float = POSE_WEIGHT,
 ) -> dict[str, Tensor]:
-    """How badly objects of canonical depth (K, 1, S, S) explain their views, under the yaws that were read and the
-    lights that the network sees: its terms, ``total`` among them."""
+    """How badly objects explain their views: its terms, ``total`` among them.
+
+    Args:
+        network: sees the light of fronts; its view of the lights of views is compared with those that were solved for.
+        depth: canonical depth (K, 1, S, S) of the objects.
+        shown: the objects' fronts and views.
+        units: poses (K + N, 6) of fronts and views, in network units.
+        smooth: weight of the second differences of depth and shading.
+        depth_smooth: further weight of those of the depth.
+        pose_weight: weight of what was read and asked for.
+    """
     count, owner, camera = len(shown.front), shown.owner, network.camera
 
     def each(maps: Tensor) -> Tensor:
         """Of every view's object. The gradient of plain indexing adds up in no fixed order where threads share it."""
         return maps.index_select(0, owner)
 
-    both, turns = torch.cat([shown.front, shown.view]), torch.cat([shown.turn, shown.view_turn])
-    guess = network.view_net(both)
-    poses = pose_from_units(with_yaw(guess, turns), PoseRange())
-    lights = in_object_frame(network.lighting(both), poses)
+    poses = pose_from_units(units, PoseRange())
+    facing = pose_from_units(units.detach(), PoseRange())
+    lighting = in_object_frame(network.lighting(torch.cat([shown.front, shown.view])), facing)
+    lights = as_vectors(lighting)
     normals = normals_from_depth(depth, camera)
-    albedo = canonical_albedo(shown.front, depth, poses[:count], lights[:count], camera)
-    here = sample_image(shown.mask, forward_grid(depth, poses[:count], camera))
-    lit = shade(each(albedo), each(normals), lights[count:]).clamp(-1, 1)
-    seen = reproject(torch.cat([lit, each(here)], dim=1), each(depth), poses[count:], camera)
-    near = ((shown.view_turn - shown.turn[owner]).abs() * YAW_STD_DEG < WIDEST_DEG).to(depth)[:, None, None, None]
-    kept = (seen.mask * (seen.image[:, 3:] > 0.5) * near).detach()
+    grid = forward_grid(depth, poses[:count], camera)
+    texture = sample_image(shown.front / 2 + 0.5, grid)
+    lit = shading(normals, lighting[:count])
+    known = torch.cat([texture / lit.clamp(min=_LEAST_SHADING), normals, sample_image(shown.mask, grid)], dim=1)
+    seen = reproject(each(known), each(depth), poses[count:], camera)
+    albedo, turned, here = seen.image.split([3, 3, 1], dim=1)
+    near = (shown.view_turn - shown.turn[owner]).abs() * YAW_STD_DEG < WIDEST_DEG
+    kept = (seen.mask * (here > 0.5) * near[:, None, None, None]).detach()
+    solved = solve_lights(albedo, turned, shown.view, kept, each(lights[:count]))
+    image = albedo * shading_of(solved, turned) * 2 - 1
     terms = {
-        "views": photometric(equally_bright(seen.image[:, :3], shown.view, kept), shown.view, kept),
-        "pose": pose_error(guess, turns),
-        "roughness": (smooth + depth_smooth) * smoothness(depth)
-        + smooth * smoothness(diffuse_shading(normals, lights[:count])),
+        "views": photometric(equally_bright(image, shown.view, kept), shown.view, kept),
+        "pose": pose_weight * pose_error(units, shown.pose_units()),
+        "light": (lights[count:] - solved).abs().mean(),
+        "roughness": (smooth + depth_smooth) * smoothness(depth) + smooth * smoothness(lit),
     }
     return {"total": sum(terms.values(), torch.zeros_like(terms["pose"])), **terms}
 
 
-def with_yaw(units: Tensor, turns: Tensor) -> Tensor:
-    """Poses (N, 6) in network units with the yaws of turns (N,), in standard deviations, instead of their own."""
-    yaw = turns * (YAW_STD_DEG / PoseRange().rotation_deg)
-    return torch.cat([units[:, :_YAW], yaw[:, None], units[:, _YAW + 1 :]], dim=1)
+def as_vectors(lighting: Lighting) -> Tensor:
+    """Lights as the four numbers (N, 4) that shading is linear in: ambient, and diffuse · direction."""
+    return torch.cat([lighting.ambient, lighting.diffuse * lighting.direction], dim=1)
 
 
-def pose_error(units: Tensor, turns: Tensor) -> Tensor:
-    """How far predicted poses (N, 6) are from the yaws that were read, and the rest of them from none."""
-    difference = (units - with_yaw(torch.zeros_like(units), turns)).abs().mean(0)
+def shading_of(lights: Tensor, normals: Tensor) -> Tensor:
+    """Shading (N, 1, S, S), at least 0, of normals (N, 3, S, S) under lights (N, 4)."""
+    across = (lights[:, 1:, None, None] * normals).sum(dim=1, keepdim=True)
+    return (lights[:, :1, None, None] + across).clamp(min=0)
+
+
+@torch.no_grad()
+def solve_lights(albedo: Tensor, normals: Tensor, image: Tensor, mask: Tensor, near: Tensor) -> Tensor:
+    """The lights (N, 4) under which surfaces show signed pictures (N, 3, S, S) best, within a mask (N, 1, S, S), in the
+    least squares of brightness; held a little at ``near`` (N, 4). No gradient: at the best one there is none."""
+    bright = albedo.sum(dim=1, keepdim=True)
+    basis = (torch.cat([bright, bright * normals], dim=1) * mask).flatten(2)
+    wanted = ((image / 2 + 0.5).sum(dim=1, keepdim=True) * mask).flatten(1)
+    square = basis @ basis.transpose(1, 2)
+    hold = _RIDGE * square[:, :1, 0].clamp(min=1e-6)
+    held = square + hold[:, :, None] * torch.eye(4).to(square)
+    return torch.linalg.solve(held, (basis @ wanted[:, :, None])[:, :, 0] + hold * near)
+
+
+def pose_error(units: Tensor, known: Tensor) -> Tensor:
+    """How far poses (N, 6) in network units are from what is known of them; mostly the yaw, which was read."""
+    difference = (units - known).abs().mean(0)
     return difference[_YAW] + _REST_WEIGHT * (difference.sum() - difference[_YAW])
 
 

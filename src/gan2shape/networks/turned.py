@@ -20,8 +20,9 @@ TURNED = "turned"
 """What its files say they are, and the method's name."""
 BUNDLED_FILE = "turned_synface64.safetensors"
 """The networks that learned from the bundled generator."""
-PIVOT_DEPTH = 1.04
-"""Depth of the point that the object turns about, in scene units: that of the default preset."""
+PIVOT_DEPTH = 1.02
+"""Depth of the point that the object turns about, in scene units: turned views of the bundled generator agree best
+about this one."""
 DEPTHS = DepthRange()
 """What the depth network may predict."""
 _FRONTAL = 0.2
@@ -62,7 +63,11 @@ class TurnedNetworks(nn.Module):
         The albedo is the picture, brought to the canonical frame, divided by its shading, so that the scene shows the
         picture (nearly) exactly where the canonical frame sees it.
         """
-        depth, pose = self.depth(image), pose_from_units(self.view_net(image))
+        return self.seen(image, pose_from_units(self.view_net(image)))
+
+    def seen(self, image: Tensor, pose: Pose) -> Scene:
+        """The scene in signed pictures (B, 3, S, S) whose poses (batch B) are known, else as `forward` does."""
+        depth = self.depth(image)
         lighting = in_object_frame(of_strength_one(self.lighting(image)), pose)
         return Scene(depth, canonical_albedo(image, depth, pose, lighting, self.camera), pose, lighting)
 

@@ -13,33 +13,42 @@ from gan2shape.errors import CheckpointError
 from gan2shape.io.checkpoints import read_tensors
 from gan2shape.networks.latents import LatentEncoder
 
-YAW_STD_DEG = 20.0
-"""Standard deviation of the yaw in a category's pictures, in degrees (the generic pose prior's). Only this number says
-how many degrees a turn along the latents is."""
+YAW_STD_DEG = 25.0
+"""The unit of turns, in degrees: about a standard deviation of the yaw in a category's pictures."""
+LIT = 1.5
+"""Standard deviation of the lights of views, sideways and in height, in those that the generator's pictures have."""
+NOD_DEG = 8.0
+"""Standard deviation of the pitch of views in degrees: the generic pose prior's."""
+_STILL = 0.2
+"""Turn of every second view as a part of the others': they show the front nearly pixel by pixel."""
 _CHUNK = 64
 _PREFIX = "turning."
-_DIRECTIONS = ("direction", "light", "pitch")
+_DIRECTIONS = ("direction", "light", "height", "pitch")
 
 
 @dataclass(frozen=True, eq=False)
 class Turning:
-    """Turn, nod and light of a generator's object as directions of its latents.
+    """Turn, nod, side and height of the light of a generator's object as directions of its latents.
 
     Attributes:
         direction: unit latent direction (latent_dim,) towards positive yaw.
         light: unit latent direction (latent_dim,) of sideways light, orthogonal to ``direction``; towards light that
             travels to image-right.
+        height: unit latent direction (latent_dim,) of the light's height; towards light that travels down.
         pitch: latent change (latent_dim,) for a degree of pitch.
-        spread: standard deviation of the coordinate over the generator's pictures, in latent units.
+        spread: latent units of a turn of `YAW_STD_DEG`.
         light_spread: that of their latents along ``light``.
+        height_spread: that of their latents along ``height``.
         encoder: pictures to latents.
     """
 
     direction: Tensor
     light: Tensor
+    height: Tensor
     pitch: Tensor
     spread: float
     light_spread: float
+    height_spread: float
     encoder: LatentEncoder
 
     @torch.no_grad()
@@ -48,19 +57,36 @@ class Turning:
         odd = [mirror_difference(self.encoder, chunk) for chunk in images.split(_CHUNK)]
         return without(torch.cat(odd), self.light) @ self.direction / self.spread
 
-    def moved(self, latents: Tensor, by: Tensor, lit: Tensor | None = None, pitch_deg: Tensor | None = None) -> Tensor:
-        """Latents (N, latent_dim) turned by ``by`` (N,) standard deviations, lit from the side by ``lit`` (N,) of them,
-        and nodding by ``pitch_deg`` (N,) degrees."""
+    def moved(
+        self,
+        latents: Tensor,
+        by: Tensor,
+        lit: Tensor | None = None,
+        pitch_deg: Tensor | None = None,
+        above: Tensor | None = None,
+    ) -> Tensor:
+        """Latents (N, latent_dim) turned by ``by`` (N,) standard deviations, lit from the side by ``lit`` (N,) and from
+        above by ``above`` (N,) of them, and nodding by ``pitch_deg`` (N,) degrees."""
         moved = latents + (by * self.spread)[:, None] * self.direction
         if lit is not None:
             moved = moved + (lit * self.light_spread)[:, None] * self.light
+        if above is not None:
+            moved = moved + (above * self.height_spread)[:, None] * self.height
         return moved if pitch_deg is None else moved + pitch_deg[:, None] * self.pitch
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything but the encoder, to be kept in a file of networks."""
-        spreads = torch.tensor([self.spread, self.light_spread])
-        parts = {"direction": self.direction, "light": self.light, "pitch": self.pitch, "spreads": spreads}
+        parts = {"direction": self.direction, "light": self.light, "height": self.height, "pitch": self.pitch}
+        parts["spreads"] = torch.tensor([self.spread, self.light_spread, self.height_spread])
         return {f"{_PREFIX}{name}": tensor.cpu() for name, tensor in parts.items()}
+
+
+def drawn_moves(shape: tuple[int, ...], *, rng: torch.Generator, lit: float = LIT) -> tuple[Tensor, ...]:
+    """Random moves of views as `Turning.moved` takes them, each (..., V): turn, light from the side, pitch in degrees,
+    light from above. Turns alone, or lights from the side alone, would leave every row of the picture to itself."""
+    turn, side, nod, above = torch.randn((4, *shape), generator=rng, device=rng.device)
+    turn[..., 1::2] *= _STILL
+    return turn, lit * side, NOD_DEG * nod, lit * above
 
 
 def mirror_difference(encoder: LatentEncoder, image: Tensor) -> Tensor:
@@ -83,13 +109,13 @@ def load_turning(file: Path, encoder: LatentEncoder) -> Turning:
     tensors = read_tensors(file)
     found = {name.removeprefix(_PREFIX): t.float() for name, t in tensors.items() if name.startswith(_PREFIX)}
     _check(file, found, encoder.mean.shape)
-    direction, light, pitch = (found[name].to(encoder.mean.device) for name in _DIRECTIONS)
-    spread, light_spread = found["spreads"].tolist()
-    return Turning(direction, light, pitch, spread, light_spread, encoder)
+    direction, light, height, pitch = (found[name].to(encoder.mean.device) for name in _DIRECTIONS)
+    spread, light_spread, height_spread = found["spreads"].tolist()
+    return Turning(direction, light, height, pitch, spread, light_spread, height_spread, encoder)
 
 
 def _check(file: Path, found: Mapping[str, Tensor], of_latents: torch.Size) -> None:
-    for name, shape in {**dict.fromkeys(_DIRECTIONS, of_latents), "spreads": torch.Size([2])}.items():
+    for name, shape in {**dict.fromkeys(_DIRECTIONS, of_latents), "spreads": torch.Size([3])}.items():
         got = tuple(found[name].shape) if name in found else "nothing"
         if got != tuple(shape):
             raise CheckpointError(f"{file}: expected {_PREFIX}{name} of shape {tuple(shape)}; got {got}")

@@ -129,23 +129,25 @@ class Turned:
     """Refinement of what the bundled networks see, on views that the generator turns and lights by itself."""
 
     views: int = 48
-    """Views that the generator paints; every second one is lit anew only."""
+    """Views that the generator paints; every second one is hardly turned."""
     typical: float = 0.6
     """How far the object of the views is from the mean latent, as a fraction of what the encoder sees in the picture:
     typical objects turn better."""
     lit: float = 1.5
-    """Standard deviation of the views' sideways lights, in those that the generator's pictures have."""
-    refine: int = 40
+    """Standard deviation of the views' lights, sideways and in height, in those that the generator's pictures have."""
+    hold: int = 20
+    """First iterations, in which only the poses of the views move."""
+    refine: int = 70
     """Iterations of the refinement; 0 leaves it out."""
     batch_size: int = 8
     """Views in one iteration."""
-    learning_rate: float = 3e-5
-    """Of the depth network; pose and light stay as they were seen."""
+    learning_rate: float = 1e-4
+    """Of the depth network; the poses of views move 30 times as fast."""
     weight_decay: float = 5e-4
     """Coupled L2 weight decay."""
-    smoothness: float = 0.03
+    smoothness: float = 0.02
     """Weight of the second differences of depth and shading."""
-    depth_smoothness: float = 8.0
+    depth_smoothness: float = 4.0
     """Further weight of the depth's second differences."""
 
 

@@ -121,16 +121,18 @@ class TurnedReconstructor:
         target, nets = target.to(self.device), deepcopy(self.start.networks).requires_grad_(True)
         run = StepRunner({"factors": nets}, seed=seed, device=self.device, on_event=on_event, keep=keep, resume=resume)
         settings = self.config.turned
+        with torch.no_grad():
+            scene = nets(target.image)
         if settings.refine:
             views: dict[str, Any] = {"settings": settings, "rng": run.rng("views")}
             shown = paint_views(target.image, self.loaded, self.start.turning, self.framing, **views)
             refining: dict[str, Any] = {"settings": settings, "rng": run.rng(REFINEMENT)}
             try:
-                run(REFINEMENT, settings.refine, refine_turned, nets, target.image, shown, **refining)
+                scene = run(
+                    REFINEMENT, settings.refine, refine_turned, nets, target.image, target.mask, shown, **refining
+                )
             except DivergedError as stop:
                 run.stop(str(stop))
-        with torch.no_grad():
-            scene = nets(target.image)
         scene, outline = self._completed(scene, target)
         return ReconstructionResult(
             scene=scene,

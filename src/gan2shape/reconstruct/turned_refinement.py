@@ -6,22 +6,33 @@ without an encoder of crude renderings, and their yaw is read off.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from gan2shape.errors import InputError
 from gan2shape.generators import LoadedGenerator
 from gan2shape.networks.agreement import FrontsAndViews, disagreement
-from gan2shape.networks.turned import TurnedNetworks
-from gan2shape.networks.turning import Turning
+from gan2shape.networks.turned import DEPTHS, TurnedNetworks
+from gan2shape.networks.turning import Turning, drawn_moves
 from gan2shape.priors.masks import auto_mask
 from gan2shape.reconstruct.config import Turned
 from gan2shape.reconstruct.optimize import Adam, minimize
 from gan2shape.reconstruct.target import Framing
 from gan2shape.reconstruct.watch import OnIteration
+from gan2shape.render import Scene
+from gan2shape.render.units import PoseRange, pose_from_units
 
 _FACING = 2
 """How often the object is turned by what is left of its turn, until it faces the camera."""
+_POSE_RATE = 30.0
+"""How much faster the poses of views move than the weights of the depth network."""
+_HELD = 0.01
+"""Weight of what was read and asked for of these poses."""
+_FALL = 0.009
+"""How much farther from the camera the surface is with every pixel (of 64) beside the object, in scene units."""
 _CHUNK = 16
 
 
@@ -51,13 +62,11 @@ def paint_views(
     for _ in range(_FACING - 1):
         facing = turning.moved(facing, -turning.coordinate(painted(facing)))
     front = painted(facing)
-    count = settings.views
-    by = torch.randn(count, generator=rng, device=rng.device)
-    by[1::2] = 0.0
-    lit = settings.lit * torch.randn(count, generator=rng, device=rng.device)
-    view = torch.cat([image, painted(turning.moved(facing.expand(count, -1), by, lit))])
+    moves = drawn_moves((settings.views,), rng=rng, lit=settings.lit)
+    view = torch.cat([image, painted(turning.moved(facing.expand(settings.views, -1), *moves))])
     owner = torch.zeros(len(view), dtype=torch.long, device=view.device)
-    return FrontsAndViews(front, object_in(front), turning.coordinate(front), view, turning.coordinate(view), owner)
+    turn, nod = turning.coordinate(view), F.pad(moves[2], (1, 0))
+    return FrontsAndViews(front, object_in(front), turning.coordinate(front), view, turn, nod, owner)
 
 
 def object_in(front: Tensor) -> Tensor:
@@ -77,20 +86,48 @@ def refine_turned(
     settings: Turned,
     rng: torch.Generator,
     on_iteration: OnIteration,
-) -> None:
+) -> Scene:
     """Let the depth that the network sees in a picture (1, 3, S, S) explain its object's views.
 
-    Moves: the depth network only. Raises `DivergedError` as `minimize` does.
+    Moves: the depth network, and the poses of the views, which are known only roughly; the poses alone in the first
+    ``settings.hold`` iterations. Raises `DivergedError` as `minimize` does.
+
+    Returns:
+        The picture's scene, under the pose that explains the picture best.
     """
+    known = shown.pose_units()
+    correction = nn.Parameter(torch.zeros_like(known))
 
     def losses(iteration: int) -> dict[str, Tensor]:
         chosen = torch.randperm(len(shown.view), generator=rng, device=rng.device)[: settings.batch_size]
-        some = FrontsAndViews(
-            shown.front, shown.mask, shown.turn, shown.view[chosen], shown.view_turn[chosen], shown.owner[chosen]
-        )
-        return disagreement(
-            nets, nets.depth(image), some, smooth=settings.smoothness, depth_smooth=settings.depth_smoothness
-        )
+        rows = torch.cat([torch.zeros_like(chosen[:1]), 1 + chosen])
+        depth = nets.depth(image)
+        if iteration < settings.hold:
+            depth = depth.detach()
+        units = (known + _POSE_RATE * correction)[rows]
+        weights = {"smooth": settings.smoothness, "depth_smooth": settings.depth_smoothness, "pose_weight": _HELD}
+        return disagreement(nets, depth, shown[chosen], units, **weights)
 
     adam = Adam(settings.learning_rate, weight_decay=settings.weight_decay)
-    minimize([nets.depth_net], losses, steps=steps, adam=adam, on_iteration=on_iteration)
+    minimize(
+        [nets.depth_net, nn.ParameterList([correction])], losses, steps=steps, adam=adam, on_iteration=on_iteration
+    )
+    with torch.no_grad():
+        scene = nets.seen(image, pose_from_units((known + _POSE_RATE * correction)[1:2], PoseRange()))
+        return replace(scene, depth=falling_away(scene.depth, shown.mask))
+
+
+def falling_away(depth: Tensor, mask: Tensor) -> Tensor:
+    """Canonical depth (1, 1, S, S) that falls away steadily outside the object's mask (1, 1, S, S) in the front.
+
+    Views say nothing of what lies beside the object. A background at one depth would be seen through every gap between
+    the object's outline and the picture's, far behind the surface.
+    """
+    inside = -F.max_pool2d(-(mask > 0.5).to(depth), 3, stride=1, padding=1)
+    known, values = inside, depth * inside
+    for _ in range(max(depth.shape[-2:])):
+        share = F.avg_pool2d(known, 3, stride=1, padding=1)
+        fallen = F.avg_pool2d(values, 3, stride=1, padding=1) / share.clamp(min=1e-6) + _FALL * 64 / depth.shape[-1]
+        new = (known == 0) & (share > 0)
+        values, known = torch.where(new, fallen, values), torch.where(new, 1.0, known)
+    return torch.where(inside > 0.5, depth, torch.where(known > 0.5, values.clamp(DEPTHS.near, DEPTHS.far), depth))

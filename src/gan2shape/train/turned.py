@@ -37,9 +37,9 @@ AS_DRAWN = 0.5
 _SETTLING_SCALE = 100.0
 _EVEN_WEIGHT = 0.3
 _WEAKEST, _STRONGEST = 0.4, 0.8
-_HEIGHT, _ABOVE_WEIGHT = 3, 0.3
-"""Place of the light's height among the light network's numbers. Its mean is held at the generic prior's: light comes
-from above, and without that a shape and its hollow explain the same shading."""
+_MEAN_LIGHT_WEIGHT = 0.3
+"""The mean of all lights is held at the generic prior's: they come from above and from no side. Without that a shape
+and its hollow, or its lean, explain the same shading."""
 _SLOW_SHARE = 0.4
 """Pose and light learn this much slower than the depth, so that they do not explain away its errors."""
 
@@ -97,7 +97,7 @@ class TurnedTask(AdamTask):
         """Iteration ``index``: one batch, half of them mirrored as a whole, one update."""
         batch = {name: values.to(self.device) for name, values in self.batch(index).items()}
         if torch.rand(1, generator=self.rng(index, "mirror"), device=self.device) < 0.5:
-            batch = {name: -values if "turn" in name else values.flip(-1) for name, values in batch.items()}
+            batch = {name: _mirrored(name, values) for name, values in batch.items()}
         if index < self.settle:
             return self.update(self.settling(batch, index), index)
         return self.update(self.losses(batch, index), index)
@@ -116,17 +116,22 @@ class TurnedTask(AdamTask):
             + _EVEN_WEIGHT * (lights[len(image) :] - even).abs().mean(),
         }
         chosen = self._choose(batch, index)
-        guess = self.network.view_net(torch.cat([image, chosen.view]))
-        terms["pose"] = pose_error(guess, torch.cat([chosen.turn, chosen.view_turn]))
+        terms["pose"] = pose_error(self._poses(chosen), chosen.pose_units())
         return {"total": sum(terms.values(), torch.zeros_like(terms["pose"])), **terms}
 
     def losses(self, batch: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:
         """The terms of a batch of K objects, each with `USED_VIEWS` of its views; ``total`` among them."""
         chosen = self._choose(batch, index)
-        terms = disagreement(self.network, self._depth(self._seen(batch, index)), chosen)
-        above = self.network.light_net(torch.cat([chosen.front, chosen.view]))[:, _HEIGHT].mean()
-        terms["above"] = _ABOVE_WEIGHT * (above - GENERIC_LIGHTING.mean_units[_HEIGHT]).abs()
-        return {**terms, "total": terms["total"] + terms["above"]}
+        depth = self._depth(self._seen(batch, index))
+        terms = disagreement(self.network, depth, chosen, self._poses(chosen))
+        lights = self.network.light_net(torch.cat([chosen.front, chosen.view])).mean(0)
+        usual = lights.new_tensor(GENERIC_LIGHTING.mean_units)
+        terms["mean light"] = _MEAN_LIGHT_WEIGHT * (lights - usual).abs().sum()
+        return {**terms, "total": terms["total"] + terms["mean light"]}
+
+    def _poses(self, shown: FrontsAndViews) -> Tensor:
+        """Poses of fronts and views (K + N, 6) as the view network sees them, in network units."""
+        return self.network.view_net(torch.cat([shown.front, shown.view]))
 
     def _depth(self, image: Tensor) -> Tensor:
         with low_precision(self.device, self.settings.bfloat16):
@@ -147,8 +152,8 @@ class TurnedTask(AdamTask):
         order = torch.rand(count, views, generator=self.rng(index, "views"), device=self.device).argsort(dim=1)
         chosen = order[:, :used].flatten()
         owner = torch.arange(count, device=self.device).repeat_interleave(used)
-        view, view_turn = batch["view"][owner, chosen], batch["view_turn"][owner, chosen]
-        return FrontsAndViews(batch["front"], batch["mask"], batch["turn"], view, view_turn, owner)
+        view, turn, nod = (batch[name][owner, chosen] for name in ("view", "view_turn", "view_nod"))
+        return FrontsAndViews(batch["front"], batch["mask"], batch["turn"], view, turn, nod, owner)
 
     @torch.no_grad()
     def predict(self, image: Tensor) -> tuple[Tensor, Tensor]:
@@ -176,6 +181,13 @@ class TurnedTask(AdamTask):
         ]
         columns += [turned_scene(scene, self.camera, yaw_deg) for yaw_deg in (35.0, -35.0)]
         return write_snapshot(self, self.network, columns, folder, index)
+
+
+def _mirrored(name: str, values: Tensor) -> Tensor:
+    """What a mirror shows: turns the other way, the same nods, pictures and maps with their sides exchanged."""
+    if "turn" in name:
+        return -values
+    return values if "nod" in name else values.flip(-1)
 
 
 def _fingerprint(network: nn.Module) -> str:

@@ -6,29 +6,30 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from gan2shape.errors import InputError
 from gan2shape.generators import LoadedGenerator
 from gan2shape.networks.latents import LatentEncoder
+from gan2shape.networks.turning import drawn_moves
 from gan2shape.priors.ellipsoid import EllipsoidPrior
 from gan2shape.render import Camera
 from gan2shape.train.run import iteration_rng
-from gan2shape.train.turning import PROBED, find_turning
+from gan2shape.train.turning import PROBED, calibrated, find_turning
 
-LIT = 1.5
-"""Standard deviation of the sideways lights that views are given, in those that the generator's pictures have."""
-_TRIES, _CHUNK = 4, 16
+_TRIES, _CHUNK, _CALIBRATING = 4, 16, 96
 
 
 class TurnedViews:
     """A generator's own objects, turned and lit by itself. A `Pictures`, the same ``count`` ones in ever new orders.
 
     Every object is drawn as a picture, then its latent is turned until it faces the camera (its ``front``), and from
-    there turned and lit anew; every second view is lit anew only, so that it shows the front pixel by pixel.
+    there turned and lit anew; every second view is hardly turned, so that it shows the front nearly pixel by pixel.
+    All nod and are lit from other sides and heights: turns alone leave every row of the picture to itself.
 
     Keys: ``front`` (B, 3, S, S) signed, ``turn`` (B,) what is left of its turn in standard deviations, ``mask`` and
     ``ellipsoid`` (B, 1, S, S) of the front; ``view`` (B, 1 + V, 3, S, S) signed, the picture as it was drawn and V
-    views, ``view_turn`` (B, 1 + V).
+    views, ``view_turn`` (B, 1 + V), ``view_nod`` (B, 1 + V) the nods that were asked for, in degrees.
 
     Args:
         loaded: the generator, with a prior to draw from.
@@ -70,7 +71,10 @@ class TurnedViews:
         self.turning = find_turning(encoder, pictures, self._probed(pictures), camera)
         rng, most = iteration_rng(seed, 0, place, "latents"), _TRIES * -(-count // _CHUNK)
         drawn = (loaded.sample_latents(_CHUNK, rng=rng, truncation=truncation) for _ in range(most))
-        self._maps = self._views(*self._fronts(drawn), views)
+        latents, objects = self._fronts(drawn)
+        some = {name: values[:_CALIBRATING] for name, values in objects.items()}
+        self.turning = calibrated(self.turning, latents[:_CALIBRATING], self._painted, some, camera)
+        self._maps = self._views(latents, objects, views)
 
     def __call__(self, start: int, count: int) -> Mapping[str, Tensor]:
         """Objects number ``start`` … ``start + count - 1``."""
@@ -137,15 +141,13 @@ class TurnedViews:
 
     def _views(self, latents: Tensor, objects: dict[str, Tensor], views: int) -> dict[str, Tensor]:
         """Fronts with their views under normally distributed turns and lights, and the turns that all of them show."""
-        rng = iteration_rng(self.seed, 0, latents.device, "turns")
-        shape = (self.count, views)
-        by = torch.randn(shape, generator=rng, device=latents.device)
-        by[:, 1::2] = 0.0
-        lit = LIT * torch.randn(shape, generator=rng, device=latents.device)
-        moved = self.turning.moved(latents.repeat_interleave(views, dim=0), by.flatten(), lit.flatten())
-        images = torch.cat([objects.pop("picture")[:, None], self._painted(moved).unflatten(0, shape)], dim=1)
+        moves = drawn_moves((self.count, views), rng=iteration_rng(self.seed, 0, latents.device, "turns"))
+        moved = self.turning.moved(latents.repeat_interleave(views, dim=0), *(move.flatten() for move in moves))
+        images = torch.cat([objects.pop("picture")[:, None], self._painted(moved).unflatten(0, moves[0].shape)], dim=1)
         shown = self.turning.coordinate(images.flatten(0, 1)).unflatten(0, images.shape[:2])
-        return {**objects, "turn": self.turning.coordinate(objects["front"]), "view": images, "view_turn": shown}
+        nod = F.pad(moves[2], (1, 0))
+        own = {"turn": self.turning.coordinate(objects["front"]), "view_turn": shown, "view_nod": nod}
+        return {**objects, **own, "view": images}
 
 
 def _together(found: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
