@@ -128,9 +128,7 @@ class TurnedReconstructor:
             shown = paint_views(target.image, self.loaded, self.start.turning, self.framing, **views)
             refining: dict[str, Any] = {"settings": settings, "rng": run.rng(REFINEMENT)}
             try:
-                scene = run(
-                    REFINEMENT, settings.refine, refine_turned, nets, target.image, target.mask, shown, **refining
-                )
+                scene = run(REFINEMENT, settings.refine, refine_turned, nets, target.image, shown, **refining)
             except DivergedError as stop:
                 run.stop(str(stop))
         scene, outline = self._completed(scene, target)
