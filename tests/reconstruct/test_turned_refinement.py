@@ -19,7 +19,7 @@ from gan2shape.reconstruct.config import Turned
 from gan2shape.reconstruct.optimize import DivergedError
 from gan2shape.reconstruct.target import Framing
 from gan2shape.reconstruct.turned import TurnedStart
-from gan2shape.reconstruct.turned_refinement import object_in, paint_views, refine_turned
+from gan2shape.reconstruct.turned_refinement import falling_away, object_in, paint_views, refine_turned
 from gan2shape.render import Lighting
 from tests.reconstruct.known_turns import SIZE, camera_light, known_gan, known_start
 from tests.reconstruct.small import moved, weights_of
@@ -250,3 +250,23 @@ def test_a_loss_that_is_not_finite_stops_with_the_weights_as_they_were(
     with pytest.raises(DivergedError, match="nan"):
         refined(nets, shown, replace(EXACT, smoothness=float("nan")), 3)
     assert not moved(nets, before)
+
+
+def test_beside_the_object_the_surface_falls_away_and_the_object_stays() -> None:
+    depth, mask = torch.full((1, 1, 64, 64), 0.95), torch.zeros(1, 1, 64, 64)
+    depth[..., 30:34] = 0.93
+    mask[..., 16:48, 16:48] = 1
+    fallen = falling_away(depth, mask)
+    assert torch.equal(fallen[..., 17:47, 17:47], depth[..., 17:47, 17:47])
+    row = fallen[0, 0, 24, :17].flip(0)  # From the object to the border.
+    assert torch.allclose(row[:8], 0.95 + 0.009 * torch.arange(1, 9), atol=1e-5)
+    assert (row.diff() >= 0).all()
+    assert float(fallen.max()) < 1.1 + 1e-6
+    small = falling_away(depth[..., ::2, ::2], mask[..., ::2, ::2])[0, 0, 12, :9].flip(0)
+    assert torch.allclose(small[1:4] - small[:3], torch.tensor(0.018), atol=1e-5)  # As steep in the scene.
+
+
+def test_without_an_object_nothing_falls_away() -> None:
+    depth = 0.9 + 0.2 * torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(falling_away(depth, torch.zeros_like(depth)), depth)
+    assert torch.equal(falling_away(depth, torch.ones_like(depth)), depth)
