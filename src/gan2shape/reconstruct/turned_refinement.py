@@ -33,6 +33,7 @@ _HELD = 0.01
 """Weight of what was read and asked for of these poses."""
 _FALL = 0.009
 """How much farther from the camera the surface is with every pixel (of 64) beside the object, in scene units."""
+_SMOOTHINGS = 6
 _CHUNK = 16
 
 
@@ -130,4 +131,9 @@ def falling_away(depth: Tensor, mask: Tensor) -> Tensor:
         fallen = F.avg_pool2d(values, 3, stride=1, padding=1) / share.clamp(min=1e-6) + _FALL * 64 / depth.shape[-1]
         new = (known == 0) & (share > 0)
         values, known = torch.where(new, fallen, values), torch.where(new, 1.0, known)
-    return torch.where(inside > 0.5, depth, torch.where(known > 0.5, values.clamp(DEPTHS.near, DEPTHS.far), depth))
+    beside = (inside < 0.5) & (known > 0.5)
+    values = values.clamp(DEPTHS.near, DEPTHS.far)
+    for _ in range(_SMOOTHINGS):  # Else rays go out from every corner of the outline.
+        near = F.avg_pool2d(F.pad(values, (2, 2, 2, 2), mode="replicate"), 5, stride=1)
+        values = torch.where(beside, near, values)
+    return torch.where(beside, values, depth)
