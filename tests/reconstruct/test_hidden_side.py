@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from gan2shape.reconstruct.hidden_side import completed, smooth, soft, visible
+from gan2shape.reconstruct.hidden_side import completed, reached, smooth, soft, visible
 from gan2shape.render import Camera, Lighting, Pose, Scene, normals_from_depth, shade
 
 SIZE = 32
@@ -81,3 +81,15 @@ def test_masks_lose_teeth_and_fade_inwards() -> None:
     assert faded[0, 0, 16, 16] == 1
     assert 0 <= faded[0, 0, 16, 8] < 0.5
     assert torch.equal(soft(torch.ones_like(mask)), torch.ones_like(mask))
+
+
+def test_splinters_that_hang_together_with_nothing_are_left_out() -> None:
+    start, within = torch.zeros(1, 1, 16, 16), torch.zeros(1, 1, 16, 16)
+    start[..., 6:9, 6:9] = 1
+    within[..., 4:12, 5:10] = 1
+    within[..., 12, 10:16] = 1  # Touches a corner.
+    within[..., 2:14, 1] = 1  # A splinter.
+    expected = within.clone()
+    expected[..., 1] = 0
+    assert torch.equal(reached(start, within), expected)
+    assert torch.equal(reached(torch.zeros_like(start), within), torch.zeros_like(start))

@@ -45,8 +45,17 @@ def completed(
         own, other = (((albedo / 2 + 0.5) * both).sum((2, 3), keepdim=True) for albedo in (scene.albedo, painted))
         painted = ((painted / 2 + 0.5) * own / other.clamp(min=1e-3)).clamp(0, 1) * 2 - 1
     albedo = share * scene.albedo + (1 - share) * painted
-    outline = torch.maximum(seen * (here > 0.5), (front_mask > 0.5).to(here))
+    known = (front_mask > 0.5).to(here)
+    outline = reached(known, torch.maximum(seen * (here > 0.5), known))
     return replace(scene, albedo=albedo), smooth(outline)
+
+
+def reached(start: Tensor, within: Tensor) -> Tensor:
+    """What of a mask (1, 1, S, S) hangs together with a part of it: all but splinters elsewhere."""
+    found = torch.minimum(start, within)
+    for _ in range(start.shape[-2] + start.shape[-1]):
+        found = torch.minimum(F.max_pool2d(found, 3, stride=1, padding=1), within)
+    return found
 
 
 def visible(depth: Tensor, pose: Pose, camera: Camera) -> Tensor:
