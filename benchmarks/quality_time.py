@@ -38,9 +38,9 @@ from gan2shape.reconstruct.pipeline import find_latent
 from gan2shape.reconstruct.presets import PRESETS
 from gan2shape.reconstruct.progress import step_rng
 from gan2shape.reconstruct.turned import REFINEMENT, TurnedStart, framing_for, load_start
-from gan2shape.reconstruct.turned_refinement import paint_views, refine_turned
+from gan2shape.reconstruct.turned_refinement import ViewPoses, paint_views, refine_turned
 from gan2shape.reconstruct.watch import OnIteration
-from gan2shape.render import render
+from gan2shape.render import Scene, render
 from kept import Kept, Numbers, read
 from quality_plot import Line, Panel, Point, write_plot
 from reconstruct import picture_numbers
@@ -120,17 +120,18 @@ class Setting:
         return self.truth.image[index : index + 1]
 
     def refine(
-        self, nets: TurnedNetworks, picture: Tensor, steps: int, before: Callable[[], OnIteration]
+        self, nets: TurnedNetworks, picture: Tensor, steps: int, before: Callable[[Callable[[], Scene]], OnIteration]
     ) -> OnIteration:
         """Paint views of a picture and refine the networks on them, as `TurnedReconstructor` does; ``before`` makes
-        what listens to the iterations, after the views."""
+        what listens to the iterations, after the views, of what tells the scene so far."""
         framing, settings = framing_for(self.loaded, self.start.networks), self.config.turned
         image, device = framing.to_working(picture), picture.device
         rng = step_rng(self.seed, "views", device)
         shown = paint_views(image, self.loaded, self.start.turning, framing, settings=settings, rng=rng)
-        rng, listen = step_rng(self.seed, REFINEMENT, device), before()
+        poses = ViewPoses(shown)
+        rng, listen = step_rng(self.seed, REFINEMENT, device), before(lambda: poses.scene(nets, image, shown))
         try:
-            refine_turned(nets, image, shown, steps=steps, settings=settings, rng=rng, on_iteration=listen)
+            refine_turned(nets, image, shown, poses, steps=steps, settings=settings, rng=rng, on_iteration=listen)
         except EnoughError:
             pass
         except DivergedError as stop:
@@ -138,10 +139,9 @@ class Setting:
         return listen
 
     @torch.no_grad()
-    def score(self, nets: TurnedNetworks, index: int) -> Numbers:
-        """SIDE and MAD of what the networks see in a picture."""
-        scene = nets(framing_for(self.loaded, nets).to_working(self.picture(index)))
-        view = render(scene, nets.camera)
+    def score(self, scene: Scene, index: int) -> Numbers:
+        """SIDE and MAD of the scene that is seen in a picture."""
+        view = render(scene, self.start.networks.camera)
         score = score_depth(index, view.depth, view.mask, self.truth)
         return {"side": round(score.side, 4), "mad": round(score.mad, 3)}
 
@@ -154,14 +154,14 @@ def rows_of(setting: Setting, index: int, budgets: Sequence[float] = BUDGETS) ->
     """What a picture's shape is worth after each budget of seconds."""
     nets, picture, began = setting.copy(), setting.picture(index), time.process_time()
     with torch.no_grad():
-        nets(framing_for(setting.loaded, nets).to_working(picture))
-    one_pass = {**setting.score(nets, index), "iterations": 0, "seconds": round(time.process_time() - began, 2)}
+        seen = nets(framing_for(setting.loaded, nets).to_working(picture))
+    one_pass = {**setting.score(seen, index), "iterations": 0, "seconds": round(time.process_time() - began, 2)}
     began = time.process_time()
     find_latent(picture, setting.loaded, setting.config.inversion, seed=setting.seed)
 
-    def listener() -> OnTheWay:
+    def listener(so_far: Callable[[], Scene]) -> OnTheWay:
         setup = one_pass["seconds"] + time.process_time() - began
-        return OnTheWay([b for b in budgets if b > setup], setup, lambda: setting.score(nets, index))
+        return OnTheWay([b for b in budgets if b > setup], setup, lambda: setting.score(so_far(), index))
 
     listened = setting.refine(nets, picture, setting.most, listener)
     assert isinstance(listened, OnTheWay)

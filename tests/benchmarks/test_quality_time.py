@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -17,7 +18,7 @@ from gan2shape.generators import load_generator
 from gan2shape.reconstruct.presets import PRESETS
 from gan2shape.reconstruct.target import Target
 from gan2shape.reconstruct.turned import TurnedReconstructor, load_start
-from gan2shape.render import render
+from gan2shape.render import Scene, render
 from tests.benchmarks.conftest import BENCHMARKS, script
 
 
@@ -62,10 +63,10 @@ def test_a_refinement_scored_on_its_way_is_the_shorter_refinement(quality: Modul
     setting = quality.Setting(truth, loaded, start, config, 4, 3)
     nets, seen = setting.copy(), []
 
-    def listen(iteration: int, record: dict[str, float]) -> None:
-        seen.append(setting.score(nets, 1))
+    def listener(so_far: Callable[[], Scene]) -> Callable[[int, dict[str, float]], None]:
+        return lambda iteration, record: seen.append(setting.score(so_far(), 1))
 
-    setting.refine(nets, setting.picture(1), 4, lambda: listen)
+    setting.refine(nets, setting.picture(1), 4, listener)
     image = setting.picture(1)
     target = Target(image, loaded.w_mean[None], torch.ones_like(image[:, :1]))
     result = TurnedReconstructor(loaded, config, start)(target, seed=3)

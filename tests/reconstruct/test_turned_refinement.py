@@ -19,7 +19,7 @@ from gan2shape.reconstruct.config import Turned
 from gan2shape.reconstruct.optimize import DivergedError
 from gan2shape.reconstruct.target import Framing
 from gan2shape.reconstruct.turned import TurnedStart
-from gan2shape.reconstruct.turned_refinement import falling_away, object_in, paint_views, refine_turned
+from gan2shape.reconstruct.turned_refinement import ViewPoses, falling_away, object_in, paint_views, refine_turned
 from gan2shape.render import Lighting
 from tests.reconstruct.known_turns import SIZE, camera_light, known_gan, known_start
 from tests.reconstruct.small import moved, weights_of
@@ -153,6 +153,7 @@ def refined(nets: Oracle, shown: FrontsAndViews, settings: Turned, steps: int) -
         nets,
         shown.front,
         shown,
+        ViewPoses(shown),
         steps=steps,
         settings=settings,
         rng=torch.Generator().manual_seed(0),

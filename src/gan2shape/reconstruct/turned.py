@@ -26,7 +26,7 @@ from gan2shape.reconstruct.hidden_side import completed
 from gan2shape.reconstruct.optimize import DivergedError
 from gan2shape.reconstruct.progress import Progress, StepRunner, gather_weights
 from gan2shape.reconstruct.target import Framing, Target
-from gan2shape.reconstruct.turned_refinement import object_in, paint_views, refine_turned
+from gan2shape.reconstruct.turned_refinement import ViewPoses, object_in, paint_views, refine_turned
 from gan2shape.reconstruct.watch import OnEvent, ignore
 from gan2shape.render import DepthRange, Lighting, Pose, Scene
 from gan2shape.result import ReconstructionResult
@@ -126,9 +126,10 @@ class TurnedReconstructor:
         if settings.refine:
             views: dict[str, Any] = {"settings": settings, "rng": run.rng("views")}
             shown = paint_views(target.image, self.loaded, self.start.turning, self.framing, **views)
+            poses = ViewPoses(shown)
             refining: dict[str, Any] = {"settings": settings, "rng": run.rng(REFINEMENT)}
             try:
-                scene = run(REFINEMENT, settings.refine, refine_turned, nets, target.image, shown, **refining)
+                scene = run(REFINEMENT, settings.refine, refine_turned, nets, target.image, shown, poses, **refining)
             except DivergedError as stop:
                 run.stop(str(stop))
         scene, outline = self._completed(scene, target)

@@ -78,10 +78,38 @@ def object_in(front: Tensor) -> Tensor:
         return torch.ones_like(front[:, :1])
 
 
+class ViewPoses(nn.Module):
+    """The poses of an object's front and views, which are known only roughly and are refined with its depth.
+
+    Args:
+        shown: the front and the views; the first view is the picture itself.
+    """
+
+    known: Tensor
+
+    def __init__(self, shown: FrontsAndViews) -> None:
+        super().__init__()
+        self.register_buffer("known", shown.pose_units())
+        self.correction = nn.Parameter(torch.zeros_like(self.known))
+
+    def forward(self, chosen: Tensor) -> Tensor:
+        """Poses (1 + N, 6) of the front and of some views (N,), in network units."""
+        rows = torch.cat([torch.zeros_like(chosen[:1]), 1 + chosen])
+        return (self.known + _POSE_RATE * self.correction)[rows]
+
+    @torch.no_grad()
+    def scene(self, nets: TurnedNetworks, image: Tensor, shown: FrontsAndViews) -> Scene:
+        """The scene in the picture (1, 3, S, S) as networks and poses are now."""
+        own = self(torch.zeros(1, dtype=torch.long, device=image.device))[1:]
+        scene = nets.seen(image, pose_from_units(own, PoseRange()))
+        return replace(scene, depth=falling_away(scene.depth, shown.mask))
+
+
 def refine_turned(
     nets: TurnedNetworks,
     image: Tensor,
     shown: FrontsAndViews,
+    poses: ViewPoses,
     *,
     steps: int,
     settings: Turned,
@@ -90,32 +118,24 @@ def refine_turned(
 ) -> Scene:
     """Let the depth that the network sees in a picture (1, 3, S, S) explain its object's views.
 
-    Moves: the depth network, and the poses of the views, which are known only roughly; the poses alone in the first
-    ``settings.hold`` iterations. Raises `DivergedError` as `minimize` does.
+    Moves: the depth network and the poses; the poses alone in the first ``settings.hold`` iterations.
+    Raises `DivergedError` as `minimize` does.
 
     Returns:
         The picture's scene, under the pose that explains the picture best.
     """
-    known = shown.pose_units()
-    correction = nn.Parameter(torch.zeros_like(known))
 
     def losses(iteration: int) -> dict[str, Tensor]:
         chosen = torch.randperm(len(shown.view), generator=rng, device=rng.device)[: settings.batch_size]
-        rows = torch.cat([torch.zeros_like(chosen[:1]), 1 + chosen])
         depth = nets.depth(image)
         if iteration < settings.hold:
             depth = depth.detach()
-        units = (known + _POSE_RATE * correction)[rows]
         weights = {"smooth": settings.smoothness, "depth_smooth": settings.depth_smoothness, "pose_weight": _HELD}
-        return disagreement(nets, depth, shown[chosen], units, **weights)
+        return disagreement(nets, depth, shown[chosen], poses(chosen), **weights)
 
     adam = Adam(settings.learning_rate, weight_decay=settings.weight_decay)
-    minimize(
-        [nets.depth_net, nn.ParameterList([correction])], losses, steps=steps, adam=adam, on_iteration=on_iteration
-    )
-    with torch.no_grad():
-        scene = nets.seen(image, pose_from_units((known + _POSE_RATE * correction)[1:2], PoseRange()))
-        return replace(scene, depth=falling_away(scene.depth, shown.mask))
+    minimize([nets.depth_net, poses], losses, steps=steps, adam=adam, on_iteration=on_iteration)
+    return poses.scene(nets, image, shown)
 
 
 def falling_away(depth: Tensor, mask: Tensor) -> Tensor:
