@@ -61,8 +61,8 @@ def test_the_bundled_encoder_inverts_the_bundled_generator(rng: torch.Generator)
     assert bundled is not None
     assert encoder_of(loaded.identity, latent_dim=3) is None  # A file that claims to be the bundled one.
     assert encoder_of("00" * 32) is None  # Another generator simply has none.
-    latents = loaded.sample_latents(8, rng=rng)
+    latents = loaded.sample_latents(256, rng=rng)
     with torch.no_grad():
         found = bundled(loaded.generator.synthesize(latents).clamp(-1, 1))
     unexplained = (found - latents).square().mean() / (latents - loaded.w_mean).square().mean()
-    assert unexplained.item() < 0.5  # 0.34 over many; the mean latent has 1.
+    assert unexplained.item() < 0.5  # About 0.4 over many; the mean latent has 1.

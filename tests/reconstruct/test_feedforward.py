@@ -24,12 +24,11 @@ from gan2shape.networks.trained import (
     save_networks,
     unsup3d_networks,
 )
-from gan2shape.networks.turned import TURNED, TurnedNetworks, load_turned
+from gan2shape.networks.turned import PIVOT_DEPTH, TURNED, TurnedNetworks, load_turned
 from gan2shape.priors.masks import no_mask
 from gan2shape.reconstruct.feedforward import DEPTH_ALONE, METHODS, UNJUDGED, load_method, reconstruct_feed_forward
 from gan2shape.reconstruct.painting import gan_projection
 from gan2shape.reconstruct.pipeline import Job
-from gan2shape.reconstruct.presets import PRESETS
 from gan2shape.render import Camera, render
 from gan2shape.result import ReconstructionResult
 
@@ -84,7 +83,7 @@ def test_supervised_shows_the_picture_on_its_depth(weights: dict[str, Path], ima
 
 def test_turned_shows_the_picture_by_an_albedo_under_its_light(weights: dict[str, Path], rng: torch.Generator) -> None:
     method = load_method(TURNED, weights[TURNED])
-    assert method.camera == Camera(16, pivot_depth=PRESETS["default"].geometry.pivot_depth)
+    assert method.camera == Camera(16, pivot_depth=PIVOT_DEPTH)
     soft = F.interpolate(torch.rand(1, 3, 4, 4, generator=rng), size=16, mode="bilinear", align_corners=True)
     dim = soft * 0.4 - 0.8  # Dark enough for an albedo below white everywhere.
     scene = method.predict(dim)
