@@ -65,4 +65,4 @@ def test_the_bundled_encoder_inverts_the_bundled_generator(rng: torch.Generator)
     with torch.no_grad():
         found = bundled(loaded.generator.synthesize(latents).clamp(-1, 1))
     unexplained = (found - latents).square().mean() / (latents - loaded.w_mean).square().mean()
-    assert unexplained.item() < 0.5  # About 0.4 over many; the mean latent has 1.
+    assert unexplained.item() < 0.65  # 0.35 to 0.55, as they are drawn; the mean latent has 1.

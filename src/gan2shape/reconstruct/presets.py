@@ -122,7 +122,7 @@ DEFAULT = ReconstructConfig(
     name="default",
     start="turned",
     stages=(),
-    geometry=ELLIPSOID.geometry,
+    geometry=Geometry(pivot_depth=1.02),  # that of its networks
     networks=ELLIPSOID.networks,
     prior=ELLIPSOID.prior,
     # The bundled encoder proposes a start that is better than most others.
