@@ -12,12 +12,12 @@ from torch import Tensor
 from gan2shape.generators import load_generator
 from gan2shape.networks.latents import encoder_of
 from gan2shape.networks.turned import camera_of
-from gan2shape.networks.turning import Turning
+from gan2shape.networks.turning import YAW_STD_DEG, Turning
 from gan2shape.priors.ellipsoid import EllipsoidPrior
 from gan2shape.priors.masks import auto_mask
 from gan2shape.render import Lighting, shading
 from gan2shape.train.turned_views import TurnedViews
-from gan2shape.train.turning import even_light, find_turning, relit, slanted_light
+from gan2shape.train.turning import calibrated, even_light, find_turning, relit, slanted_light
 from tests.train.planted import CAMERA, HEIGHT, LIGHT, TURN, WIDTH, Planted
 from tests.train.turnable import HEIGHT as DOWN
 from tests.train.turnable import (
@@ -205,3 +205,20 @@ def test_the_bundled_generator_turns_as_far_as_it_is_asked_to() -> None:
             for one in (latents, stream.turning.moved(latents, asked))
         )
     assert np.corrcoef(after - before, asked)[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("turns, nods", [(1.0, 1.0), (1.6, 0.6), (0.6, 1.6)])
+def test_where_the_crude_shape_is_true_turns_and_nods_are_calibrated(turns: float, nods: float) -> None:
+    """``spread`` and ``pitch`` are wrong by these factors, and are put right by the parallax of the shape."""
+    heads, axes = Heads(32), torch.eye(LATENTS)
+    unit = YAW_STD_DEG / YAW_DEG
+    wrong = Turning(axes[TURN], axes[LIGHT], axes[DOWN], axes[NODDED] * nods / PITCH_DEG, turns * unit, 1.0, 1.0, heads)  # type: ignore[arg-type]
+    latents = torch.zeros(4, LATENTS)
+    latents[:, 2:5] = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    depth, mask = (values.expand(4, -1, -1, -1) for values in head(heads.camera))
+    objects = {"front": heads.synthesize(latents), "mask": mask, "ellipsoid": depth}
+    right = calibrated(wrong, latents, heads.synthesize, objects, heads.camera)
+    assert right.spread == pytest.approx(unit, rel=0.12)
+    torch.testing.assert_close(right.pitch, axes[NODDED] / PITCH_DEG, rtol=0.12, atol=1e-6)
+    assert torch.equal(right.direction, wrong.direction)
+    assert (right.light_spread, right.height_spread) == (wrong.light_spread, wrong.height_spread)
