@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from common import machine, measure, write_result
-from gan2shape.generators import LoadedGenerator, invert, load_generator
+from gan2shape.generators import LoadedGenerator, invert, latent_rng, load_generator
 
 BATCHES = (1, 8)
 SEED = 0
@@ -43,7 +43,7 @@ def time_generator(device: str) -> dict[str, object]:
         loaded = load_generator(device=device, compute_dtype=dtype)
         name = str(dtype).removeprefix("torch.")
         for batch in BATCHES:
-            w = loaded.sample_latents(batch, rng=torch.Generator().manual_seed(SEED))
+            w = loaded.sample_latents(batch, rng=latent_rng(SEED))
             images[name] = loaded.generator.synthesize(w)
             result[f"synthesis {name} batch {batch}"] = measure(step(loaded, w, features=False), device=device)
             result[f"with features {name} batch {batch}"] = measure(step(loaded, w, features=True), device=device)
@@ -59,7 +59,7 @@ def invert_pictures(path: Path, count: int, device: str) -> dict[str, object]:
     rows = []
     for index, picture in enumerate(pictures.to(device)):
         wall, cpu = time.perf_counter(), time.process_time()
-        found = invert(loaded, picture[None], rng=torch.Generator().manual_seed(SEED))
+        found = invert(loaded, picture[None], rng=latent_rng(SEED))
         row = {"picture": index, "psnr_db": round(found.psnr, 2), "loss": round(found.loss, 4)}
         row |= {"seconds": round(time.perf_counter() - wall, 1), "cpu_seconds": round(time.process_time() - cpu, 1)}
         rows.append(row)

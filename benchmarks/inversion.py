@@ -40,6 +40,7 @@ from gan2shape.generators import (
     LoadedGenerator,
     StyleGAN2Generator,
     invert,
+    latent_rng,
     load_generator,
     save_generator,
 )
@@ -84,7 +85,7 @@ class Found:
 def find(picture: Tensor, loaded: LoadedGenerator, mode: str, options: argparse.Namespace) -> Found:
     """Invert a picture (1, 3, R, R) by a mode."""
     wall, cpu = time.perf_counter(), time.process_time()
-    rng = torch.Generator(loaded.w_mean.device).manual_seed(options.seed)
+    rng = latent_rng(options.seed, loaded.w_mean.device)
     latent = invert(loaded, picture, rng=rng, config=config_of(mode, options.steps)).latent
     if mode == "tuned":
         networks = load_networks(options.generator)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from common import machine, write_result
 from gan2shape.evaluate.truth import read_truth
-from gan2shape.generators import LoadedGenerator, load_generator
+from gan2shape.generators import LoadedGenerator, latent_rng, load_generator
 from gan2shape.networks.agreement import WIDEST_DEG
 from gan2shape.networks.latents import encoder_of
 from gan2shape.networks.probe import NUMBERS, load_probe
@@ -61,7 +61,7 @@ def main() -> None:
     batch = pictures(0, options.count)
     asked = {"count": options.count, "seed": options.seed, "truncation": options.truncation}
     result: dict[str, Any] = {"machine": machine("cpu"), **asked, **turns(batch)}
-    rng = torch.Generator().manual_seed(options.seed)
+    rng = latent_rng(options.seed)
     result |= moves(loaded, pictures.turning, loaded.sample_latents(options.count, rng=rng))
     truth = read_truth(options.truth)
     assert truth.image is not None

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from gan2shape.cli import main
 from gan2shape.cli.sample import grid
-from gan2shape.generators import load_generator
+from gan2shape.generators import latent_rng, load_generator
 from tests.cli.conftest import RESOLUTION, leftovers
 
 
@@ -23,8 +23,10 @@ def test_pictures_latents_and_a_grid(tmp_path: Path, checkpoint: Path) -> None:
     names = {f"{index:03d}{ending}" for index in range(18) for ending in (".png", ".safetensors")}
     assert {file.name for file in (tmp_path / "a").iterdir()} == names | {"grid.png"}
     loaded = load_generator(checkpoint)
+    drawn = loaded.sample_latents(18, rng=latent_rng(4), truncation=0.7)
     for index in (0, 17):  # The last one is of the second batch.
         latent = load_file(tmp_path / "a" / f"{index:03d}.safetensors")["latent"]
+        torch.testing.assert_close(latent[0], drawn[index])
         picture = ((loaded.generator.synthesize(latent)[0].clamp(-1, 1) + 1) * 127.5).permute(1, 2, 0).numpy()
         assert np.abs(np.asarray(Image.open(tmp_path / "a" / f"{index:03d}.png")) - picture).max() < 3
     assert Image.open(tmp_path / "a" / "grid.png").size == (5 * RESOLUTION, 4 * RESOLUTION)

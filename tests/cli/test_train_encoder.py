@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from gan2shape.cli import main
-from gan2shape.generators import load_generator
+from gan2shape.generators import latent_rng, load_generator
 from gan2shape.io.images import write_image
 from gan2shape.networks.latents import LATENT_ENCODER, load_latent_encoder
 from gan2shape.networks.trained import NetworkSizes, save_networks
@@ -71,7 +71,7 @@ def test_the_search_starts_from_its_proposal(encoder: Path, checkpoint: Path, tm
     loaded = load_generator(checkpoint)
     network, generator = load_latent_encoder(encoder)
     assert generator == loaded.sha256
-    latent = loaded.sample_latents(1, rng=torch.Generator().manual_seed(0))
+    latent = loaded.sample_latents(1, rng=latent_rng(0))
     network.mean.copy_(latent[0] + 1e-3)
     network.spread.zero_()
     knowing = tmp_path / "knowing.safetensors"

@@ -20,7 +20,7 @@ from gan2shape.evaluate.coverage import (
     see,
     std_ratio,
 )
-from gan2shape.generators import LoadedGenerator, load_generator
+from gan2shape.generators import LoadedGenerator, latent_rng, load_generator
 from gan2shape.networks.probe import NUMBERS, Probe
 from gan2shape.networks.trained import NetworkSizes
 
@@ -223,7 +223,7 @@ def test_generated_pictures_are_those_of_the_seeds_latents() -> None:
     loaded: LoadedGenerator = load_generator(compute_dtype=torch.float32)
     batches = list(generated_pictures(loaded, 51, seed=3, truncation=0.5))
     assert [len(batch) for batch in batches] == [50, 1]
-    rng = torch.Generator().manual_seed(3)
+    rng = latent_rng(3)
     w = loaded.w_mean + 0.5 * (loaded.sample_latents(50, rng=rng) - loaded.w_mean)
     torch.testing.assert_close(batches[0][7:8], loaded.generator.synthesize(w[7:8]), atol=1e-4, rtol=1e-4)
     other = next(generated_pictures(loaded, 2, seed=4))

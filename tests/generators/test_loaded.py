@@ -6,9 +6,11 @@ import dataclasses
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from gan2shape.errors import InputError
-from gan2shape.generators.loaded import LoadedGenerator, latent_mean, normals
+from gan2shape.generators.load import load_generator
+from gan2shape.generators.loaded import LoadedGenerator, latent_mean, latent_rng, normals
 from gan2shape.generators.offsets import DirectOffset
 from gan2shape.generators.record import GeneratorRecord
 from gan2shape.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator
@@ -37,5 +39,26 @@ def test_truncation_is_linear_and_a_missing_prior_is_told() -> None:
 
 def test_the_mean_is_that_of_mapped_normals() -> None:
     generator = StyleGAN2Generator(StyleGAN2Config(8, {4: 2, 8: 2}, z_dim=3, w_dim=2, mapping_layers=1))
-    z = torch.randn(50, 3, generator=torch.Generator().manual_seed(4))
+    z = torch.randn(50, 3, generator=latent_rng(4))
     torch.testing.assert_close(latent_mean(generator, count=50, seed=4), generator.map(z).mean(0).detach())
+
+
+def test_a_seeds_latents_are_its_own_and_no_weights_that_it_initialised() -> None:
+    z, again, other = (normals(128, 64, latent_rng(seed)) for seed in (0, 0, 1))
+    assert torch.equal(z, again)
+    assert (z == other).float().mean() < 0.01
+    assert z.std().item() == pytest.approx(1, abs=0.05)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        style = StyleGAN2Generator(StyleGAN2Config(8, {4: 2, 8: 2}, z_dim=64, w_dim=64, mapping_layers=2)).style
+    rows = F.normalize(torch.cat([style[layer].weight.detach() for layer in (1, 2)]))
+    bare = normals(128, 64, torch.Generator().manual_seed(0))
+    assert (F.normalize(bare) * rows).sum(1).min() > 0.999  # What it is for: here they are the same.
+    assert (F.normalize(z) @ rows.T).abs().max() < 0.7
+
+
+def test_the_bundled_generators_latents_are_typical() -> None:
+    """Drawn under the bare seed 0, under which its mapping network was initialised, they lie twice as far out."""
+    loaded = load_generator(compute_dtype=torch.float32)
+    spreads = [float((loaded.sample_latents(256, rng=latent_rng(seed)) - loaded.w_mean).std()) for seed in range(4)]
+    assert max(spreads) < 1.1 * min(spreads)

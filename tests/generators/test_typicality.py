@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gan2shape.errors import InputError
-from gan2shape.generators import InvertConfig, LoadedGenerator
+from gan2shape.generators import InvertConfig, LoadedGenerator, latent_rng
 from gan2shape.generators.offsets import DirectOffset
 from gan2shape.generators.typicality import (
     POOR_SHARE,
@@ -173,8 +173,7 @@ def test_its_own_pictures_are_found_again() -> None:
 def test_its_own_pictures_start_from_what_is_proposed() -> None:
     """One step from the answer, or from the mean latent alone."""
     loaded = made(stretched)
-    rng = torch.Generator().manual_seed(5)
-    latents = loaded.sample_latents(2, rng=rng)
+    latents = loaded.sample_latents(2, rng=latent_rng(5))
     pictures = loaded.generator.synthesize(latents).clamp(-1, 1)
 
     def knowing(picture: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gan2shape.errors import CheckpointError
-from gan2shape.generators import load_generator
+from gan2shape.generators import latent_rng, load_generator
 from gan2shape.networks.latents import LATENT_ENCODER, LatentEncoder, encoder_of, load_latent_encoder
 from gan2shape.networks.trained import NetworkSizes, save_networks
 
@@ -55,14 +55,15 @@ def test_a_file_says_whose_it_is(encoder: LatentEncoder, tmp_path: Path, rng: to
         encoder_of("ab" * 32, tmp_path / "nothing.safetensors")
 
 
-def test_the_bundled_encoder_inverts_the_bundled_generator(rng: torch.Generator) -> None:
+def test_the_bundled_encoder_inverts_the_bundled_generator() -> None:
     loaded = load_generator()
     bundled = encoder_of(loaded.identity)
     assert bundled is not None
     assert encoder_of(loaded.identity, latent_dim=3) is None  # A file that claims to be the bundled one.
     assert encoder_of("00" * 32) is None  # Another generator simply has none.
-    latents = loaded.sample_latents(256, rng=rng)
+    # Not of the bare seed 0: the mapping network began with its numbers, and they make no typical latents.
+    latents = loaded.sample_latents(256, rng=latent_rng(0))
     with torch.no_grad():
         found = bundled(loaded.generator.synthesize(latents).clamp(-1, 1))
     unexplained = (found - latents).square().mean() / (latents - loaded.w_mean).square().mean()
-    assert unexplained.item() < 0.65  # 0.35 to 0.55, as they are drawn; the mean latent has 1.
+    assert unexplained.item() < 0.5  # The mean latent has 1.

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from gan2shape.errors import CheckpointError, InputError
 from gan2shape.generators.discriminator import DiscriminatorConfig, StyleGAN2Discriminator
 from gan2shape.generators.load import save_generator
+from gan2shape.generators.loaded import latent_rng
 from gan2shape.train.stylegan2_config import Networks, StyleGAN2Settings, new_networks, read_networks
 
 
@@ -27,6 +29,13 @@ def test_new_networks_follow_their_seed_and_leave_the_global_state_alone() -> No
     assert not torch.equal(weights[0], weights[2])
     assert torch.equal(first.average.convs[0].conv.weight, weights[0])
     assert dict(first.generator.config.channels) == {4: 13, 8: 13, 16: 10}
+
+
+def test_the_mapping_network_does_not_begin_with_the_latents_of_its_seed() -> None:
+    rows = torch.cat([_networks(1).generator.style[layer].weight.detach() for layer in (1, 2)])
+    for rng in (torch.Generator().manual_seed(1), latent_rng(1)):
+        drawn = torch.randn(2048, 256, generator=rng)
+        assert (F.normalize(drawn) @ F.normalize(rows).T).max() < 0.5
 
 
 @pytest.mark.parametrize(("size", "width", "words"), [(48, 1.0, "size must be"), (16, 0.0, "width must be")])

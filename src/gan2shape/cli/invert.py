@@ -177,7 +177,7 @@ class _One:
         import torch
 
         from gan2shape.cli.progress import ProgressBars
-        from gan2shape.generators import invert
+        from gan2shape.generators import invert, latent_rng
         from gan2shape.generators.typicality import likeness_of
         from gan2shape.io.checkpoints import write_tensors
         from gan2shape.io.files import FolderLock
@@ -186,7 +186,7 @@ class _One:
 
         device, folder = self.loaded.w_mean.device, self.verb.output / self.file.stem
         photo = read_image(self.file, size=self.loaded.generator.resolution, frame=self.frame).to(device)
-        rng = torch.Generator(device).manual_seed(self.verb.runtime.seed)
+        rng = latent_rng(self.verb.runtime.seed, device)
         with FolderLock(folder):
             (folder / REPORT_FILE).unlink(missing_ok=True)  # A folder that is being overwritten must not look finished.
             began, config = time.perf_counter(), self.verb.config()

@@ -204,7 +204,9 @@ def drawn_picture(loaded: LoadedGenerator, seed: int) -> tuple[Tensor, Tensor]:
     """A picture (1, 3, R, R), signed, that the generator makes itself, and its latent (1, latent_dim)."""
     import torch
 
-    rng = torch.Generator(loaded.w_mean.device).manual_seed(seed)
+    from gan2shape.generators import latent_rng
+
+    rng = latent_rng(seed, loaded.w_mean.device)
     latent = loaded.sample_latents(1, rng=rng, truncation=SAMPLE_TRUNCATION)
     with torch.no_grad():
         return loaded.generator.synthesize(latent).clamp(-1, 1), latent

@@ -48,6 +48,7 @@ class Sample:
         import torch
 
         from gan2shape.cli.progress import tracked
+        from gan2shape.generators import latent_rng
         from gan2shape.io.checkpoints import write_tensors
         from gan2shape.io.files import FolderLock
         from gan2shape.io.images import write_image
@@ -57,7 +58,7 @@ class Sample:
         if not 0 <= self.truncation <= 10:
             raise UserError(f"--truncation must be from 0 to 10; got {self.truncation}")
         loaded = self.runtime.load()
-        rng = torch.Generator(loaded.w_mean.device).manual_seed(self.runtime.seed)
+        rng = latent_rng(self.runtime.seed, loaded.w_mean.device)
         latents = loaded.sample_latents(self.count, rng=rng, truncation=self.truncation)
         made_by = {"generator": json.dumps(loaded.record.to_dict(), sort_keys=True)}
         shown: list[Tensor] = []

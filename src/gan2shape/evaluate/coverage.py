@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gan2shape.errors import InputError
-from gan2shape.generators import LoadedGenerator
+from gan2shape.generators import LoadedGenerator, latent_rng
 from gan2shape.networks.probe import NUMBERS, Probe
 
 GOALS = ("yaw", "pitch", "light x")
@@ -125,7 +125,7 @@ def generated_pictures(loaded: LoadedGenerator, count: int, *, seed: int, trunca
     Raises:
         InputError: the generator has no prior to draw from.
     """
-    rng = torch.Generator().manual_seed(seed)
+    rng = latent_rng(seed)
     for start in range(0, count, _AT_ONCE):
         w = loaded.sample_latents(min(_AT_ONCE, count - start), rng=rng, truncation=truncation)
         yield loaded.generator.synthesize(w)

@@ -8,6 +8,7 @@ from gan2shape.generators.invert import invert as invert
 from gan2shape.generators.load import LoadedGenerator as LoadedGenerator
 from gan2shape.generators.load import load_generator as load_generator
 from gan2shape.generators.load import save_generator as save_generator
+from gan2shape.generators.loaded import latent_rng as latent_rng
 from gan2shape.generators.offsets import DirectOffset as DirectOffset
 from gan2shape.generators.offsets import MappingTailOffset as MappingTailOffset
 from gan2shape.generators.protocol import FeatureExtractor as FeatureExtractor

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from gan2shape.errors import CheckpointError
-from gan2shape.generators.loaded import MEAN_SAMPLES, MEAN_SEED, LoadedGenerator, normals
+from gan2shape.generators.loaded import MEAN_SAMPLES, MEAN_SEED, LoadedGenerator, latent_rng, normals
 from gan2shape.generators.offsets import DirectOffset
 from gan2shape.generators.protocol import FeatureExtractor
 
@@ -138,7 +138,7 @@ def wrap(source: object, *, latent_dim: int | None = None, device: torch.device 
     width = _latent_dim(thing, mean, latent_dim, name)
     draw, has_prior = _prior(thing, width, device, name)
     w_mean, has_mean = _mean(mean, draw, has_prior, width, device, name)
-    first = torch.cat([w_mean[None], draw(_FIRST_PICTURES - 1, torch.Generator().manual_seed(MEAN_SEED))])
+    first = torch.cat([w_mean[None], draw(_FIRST_PICTURES - 1, latent_rng(MEAN_SEED))])
     resolution = check_pictures(synthesize, first, getattr(thing, "resolution", None), name)
     generator = FunctionalGenerator(synthesize, resolution, width)
     own = getattr(thing, "features", None)
@@ -275,7 +275,7 @@ def _prior(
     if not callable(draw) and not callable(sample):
         return lambda count, rng: normals(count, width, rng).to(device), False
     try:
-        found: Any = own(2, torch.Generator().manual_seed(MEAN_SEED))
+        found: Any = own(2, latent_rng(MEAN_SEED))
     except Exception as error:
         raise CheckpointError(f"{name}: drawing latents failed: {_told(error)}") from error
     if tuple(found.shape) != (2, width) or not bool(torch.isfinite(found).all()):
@@ -297,7 +297,7 @@ def _mean(
     if mean is None and not has_prior:
         return torch.zeros(width, device=device), False
     if mean is None:
-        return draw(MEAN_SAMPLES, torch.Generator().manual_seed(MEAN_SEED)).mean(0), False
+        return draw(MEAN_SAMPLES, latent_rng(MEAN_SEED)).mean(0), False
     if not isinstance(mean, Tensor) or mean.numel() != width or not bool(torch.isfinite(mean).all()):
         raise CheckpointError(f"{name}: its w_mean must be a tensor of {width} finite numbers")
     return mean.detach().reshape(width).to(device=device, dtype=torch.float32), True

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from gan2shape.generators.invert import InvertConfig, feature_distances, invert, map_distances, signed_psnr
-from gan2shape.generators.load import LoadedGenerator
+from gan2shape.generators.loaded import LoadedGenerator, latent_rng
 
 EXPLAINED = 0.99
 """Part of the latents' variance that the axes cover; the pictures do not depend on the rest."""
@@ -62,7 +62,7 @@ def latent_statistics(loaded: LoadedGenerator, *, count: int = _SAMPLES, seed: i
     Raises:
         InputError: the generator has no prior to draw from.
     """
-    rng = torch.Generator(loaded.w_mean.device).manual_seed(seed)
+    rng = latent_rng(seed, loaded.w_mean.device)
     first, second = loaded.sample_latents(count, rng=rng).double().cpu().chunk(2)
     mean = first.mean(0)
     variances, axes = torch.linalg.eigh(torch.cov((first - mean).T))
@@ -98,7 +98,7 @@ def invert_own(
 
     `propose` makes starts (K, latent_dim) of a picture (1, 3, R, R), as an encoder does.
     """
-    rng = torch.Generator(loaded.w_mean.device).manual_seed(seed)
+    rng = latent_rng(seed, loaded.w_mean.device)
     latents = loaded.sample_latents(count, rng=rng)
     with torch.no_grad():
         pictures = loaded.generator.synthesize(latents).clamp(-1, 1)
@@ -209,7 +209,7 @@ def unrelated_distance(loaded: LoadedGenerator, *, count: int = _PICTURES, seed:
     """
     if loaded.features is None:
         raise ValueError(f"the generator {loaded.name} has no features to compare pictures in")
-    rng = torch.Generator(loaded.w_mean.device).manual_seed(seed)
+    rng = latent_rng(seed, loaded.w_mean.device)
     latents = loaded.sample_latents(count, rng=rng)
     features = [
         [feature.cpu() for feature in loaded.features(loaded.generator.synthesize(latent[None]).clamp(-1, 1))]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from gan2shape.generators.discriminator import DiscriminatorConfig, StyleGAN2Discriminator
 from gan2shape.generators.ops import EqualLinear
 from gan2shape.generators.stylegan2 import StyleGAN2Generator
+from gan2shape.train.run import weights_seed
 from gan2shape.train.stylegan2_forward import features, synthesize
 
 SCALES = 4
@@ -47,7 +48,7 @@ def new_encoder(generator: StyleGAN2Generator, seed: int) -> Encoder:
     """An encoder with the generator's channels; its random weights come from ``seed``."""
     config = DiscriminatorConfig(generator.resolution, dict(generator.config.channels))
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(weights_seed(seed, "autoencoder"))
         return Encoder(config, generator.config.z_dim)
 
 

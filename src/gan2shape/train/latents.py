@@ -13,7 +13,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from gan2shape.generators import LoadedGenerator
+from gan2shape.generators import LoadedGenerator, latent_rng
 from gan2shape.networks.latents import LATENT_ENCODER, LatentEncoder
 from gan2shape.networks.trained import NetworkSizes
 from gan2shape.train.gallery import write_gallery
@@ -103,7 +103,7 @@ class LatentEncoderTask(AdamTask):
     @torch.no_grad()
     def _measure(self) -> None:
         """Set mean and spread of the latents."""
-        rng = torch.Generator(self.loaded.w_mean.device).manual_seed(_SPREAD_SEED)
+        rng = latent_rng(_SPREAD_SEED, self.loaded.w_mean.device)
         latents = self.loaded.sample_latents(_SPREAD_SAMPLES, rng=rng)
         self.network.mean.copy_(latents.mean(0))
         self.network.spread.copy_((latents - latents.mean(0)).square().mean().sqrt())

@@ -100,6 +100,14 @@ def iteration_rng(seed: int, index: int, device: torch.device, name: str = "") -
     return torch.Generator(device).manual_seed(int.from_bytes(digest, "little"))
 
 
+def weights_seed(seed: int, name: str = "") -> int:
+    """The seed of the initial weights of a generator and of what learns beside it.
+
+    A hash: whoever draws normal numbers under ``seed`` itself must not draw the weights of the mapping network.
+    """
+    return iteration_rng(seed, 0, torch.device("cpu"), f"{name} weights".strip()).initial_seed()
+
+
 def run_training(
     task: Task,
     folder: Path,

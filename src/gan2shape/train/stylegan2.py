@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from gan2shape.distributed import average, average_gradients, world
 from gan2shape.errors import InputError
 from gan2shape.generators.load import fast_dtype, save_generator
+from gan2shape.generators.loaded import latent_rng, normals
 from gan2shape.generators.stylegan2 import StyleGAN2Generator
 from gan2shape.io.images import write_image
 from gan2shape.train.augment import sample_mirror, sample_shift
@@ -175,8 +176,7 @@ class StyleGAN2Task:
     @torch.no_grad()
     def samples(self, side: int) -> Tensor:
         """A grid (3, side R, side R) of pictures of fixed latents, untruncated, of the averaged generator."""
-        rng = torch.Generator().manual_seed(self.seed)
-        z = torch.randn(side * side, self.generator.config.z_dim, generator=rng).to(self.device)
+        z = normals(side * side, self.generator.config.z_dim, latent_rng(self.seed)).to(self.device)
         frozen = self.average.frozen(self.dtype)
         images = torch.cat([frozen.synthesize(frozen.map(part)) for part in z.split(_GRID_CHUNK)]).clamp(-1, 1)
         size = images.shape[-1]

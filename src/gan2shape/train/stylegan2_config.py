@@ -14,6 +14,7 @@ from gan2shape.generators.discriminator import DiscriminatorConfig, StyleGAN2Dis
 from gan2shape.generators.rosinality import read_discriminator, read_generator
 from gan2shape.generators.stylegan2 import StyleGAN2Config, StyleGAN2Generator
 from gan2shape.io.checkpoints import read_tensors
+from gan2shape.train.run import weights_seed
 
 CHANNELS: Mapping[int, int] = MappingProxyType({4: 128, 8: 128, 16: 96, 32: 48, 64: 24, 128: 16, 256: 12, 512: 8})
 """Channels by resolution of networks made from scratch at width 1: sized for training on a CPU."""
@@ -122,7 +123,7 @@ def new_networks(size: int, *, width: float = 1.0, seed: int = 0) -> Networks:
     channels = {side: max(4, round(width * count)) for side, count in CHANNELS.items() if side <= size}
     config = StyleGAN2Config(size, channels, z_dim=W_DIM, w_dim=W_DIM, mapping_layers=MAPPING_LAYERS)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(weights_seed(seed))
         generator = StyleGAN2Generator(config)
         discriminator = StyleGAN2Discriminator(DiscriminatorConfig(size, channels))
     return Networks(generator, _copy(generator), discriminator)
@@ -178,5 +179,5 @@ def _copy(generator: StyleGAN2Generator) -> StyleGAN2Generator:
 def _fresh_discriminator(generator: StyleGAN2Generator, seed: int) -> StyleGAN2Discriminator:
     config = DiscriminatorConfig(generator.resolution, dict(generator.config.channels))
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(weights_seed(seed))
         return StyleGAN2Discriminator(config)
