@@ -17,14 +17,17 @@ from gan2shape.generators import LoadedGenerator
 from gan2shape.generators.functional import is_reference, load_features
 from gan2shape.generators.protocol import FeatureExtractor
 from gan2shape.io.checkpoints import read_one_tensor, sha256
-from gan2shape.io.framing import Frame
-from gan2shape.io.images import read_alpha, read_image
+from gan2shape.io.framing import Frame, centre_frame, whole_frame
+from gan2shape.io.images import read_alpha, read_image, upright_size
 from gan2shape.priors.cutout import SIDE_PX, cutout_mask
 from gan2shape.priors.masks import auto_mask, no_mask, read_mask
 from gan2shape.reconstruct.target import Framing
 
 if TYPE_CHECKING:
     from gan2shape.cli.reconstruct import Reconstruct
+
+MOST_CONTEXT = 2.0
+"""Side of what rembg is shown of a photo, in sides of the frame: more would leave the frame too few of its pixels."""
 
 
 def fixed_masker(
@@ -37,34 +40,49 @@ def fixed_masker(
     """
     if name == "none":
         return no_mask
-    working = framing.to_working(picture)
     find: dict[str, Callable[[Tensor], Tensor]] = {
-        "auto": auto_mask,
         "alpha": partial(_opacity, source, frame),
         "rembg": partial(_cut_out, source, frame),
     }
+    where = f"sample {source}" if isinstance(source, int) else source
     try:
-        mask = find[name](working) if name in find else read_mask(name, working.shape[-1], frame)
+        if name == "auto":
+            mask = auto_mask(framing.to_working(picture))
+        else:
+            whole = find[name](picture) if name in find else read_mask(name, picture.shape[-1], frame)
+            mask = framing.to_working(whole)
     except InputError as error:
-        if name not in find:
+        if name != "auto" and name not in find:
             raise
-        where = f"sample {source}" if isinstance(source, int) else source
         raise InputError(f"{where}: {error} (--mask FILE or --mask none)") from None
+    if not bool((mask >= 0.5).any()):
+        raise InputError(f"{where}: --mask {name} finds no object in the part of the picture that is used")
     return lambda image: mask.to(image)
 
 
-def _opacity(source: Path | int, frame: Frame | None, working: Tensor) -> Tensor:
-    """How opaque the picture file is, at the size of the working picture."""
-    mask = None if isinstance(source, int) else read_alpha(source, size=working.shape[-1], frame=frame)
+def _opacity(source: Path | int, frame: Frame | None, picture: Tensor) -> Tensor:
+    """How opaque the picture file is, at the size of the picture."""
+    mask = None if isinstance(source, int) else read_alpha(source, size=picture.shape[-1], frame=frame)
     if mask is None or not bool((mask >= 0.5).any()):
         raise InputError("the picture has no transparency that leaves an object")
     return mask
 
 
-def _cut_out(source: Path | int, frame: Frame | None, working: Tensor) -> Tensor:
-    """What rembg cuts out of the photograph, at the size of the working picture."""
-    photo = working if isinstance(source, int) else read_image(source, size=SIDE_PX, frame=frame)
-    return F.interpolate(cutout_mask(photo), working.shape[2:], mode="bilinear", antialias=True)
+def _cut_out(source: Path | int, frame: Frame | None, picture: Tensor) -> Tensor:
+    """What rembg cuts out of the photograph, at the size of the picture.
+
+    It is shown what lies around the frame too: of an object that fills the whole frame it finds a part only.
+    """
+    if isinstance(source, int):
+        return cutout_mask(picture)
+    picture_px = upright_size(source)
+    frame = frame or centre_frame(picture_px)
+    wider = max(1.0, min(MOST_CONTEXT, whole_frame(picture_px).side / frame.side))
+    side = 2 * round(SIDE_PX / wider / 2)
+    margin = (SIDE_PX - side) // 2
+    found = cutout_mask(read_image(source, size=SIDE_PX, frame=frame.scaled(SIDE_PX / side)))
+    inner = found[..., margin : margin + side, margin : margin + side]  # (1, 1, side, side)
+    return F.interpolate(inner, picture.shape[2:], mode="bilinear", antialias=True)
 
 
 def read_latent(file: Path) -> Tensor:
