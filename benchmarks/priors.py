@@ -10,7 +10,7 @@ see in the generator's own pictures, made a prior as `gan2shape pretrain` makes 
 stays in all three. Latent, mask and seed are the same for all.
 
 The estimate is no better than those networks: they take pitch and roll to be about zero, and their degrees of yaw come
-from the generic prior's (`YAW_STD_DEG`). So it is the lights, and the lack of pitch and roll, that the rows compare.
+from the generic prior's (`TURN_DEG`). So it is the lights, and the lack of pitch and roll, that the rows compare.
 
 Every finished reconstruction is kept in benchmarks/results/priors.json at once: a run that was stopped goes on, and a
 run with other settings (truth, generator, networks, preset, priors, seed) begins anew. Seconds are processor time.

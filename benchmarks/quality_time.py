@@ -3,11 +3,11 @@
     python benchmarks/quality_time.py --truth benchmarks/data/synface64_val.npz              # pictures 0-9, 50 minutes
     python benchmarks/quality_time.py --truth benchmarks/data/synface64_val.npz --draw-only  # the plot again
 
-After 0 seconds there is what the networks see in one pass. A budget of T seconds is what the pass, inversion and views
-leave of T, in as many iterations of the refinement as fit in (to within one); a budget too small for these is the one
-pass. Each picture is refined once and scored on its way: the learning rate is constant, so a shorter refinement is the
-beginning of a longer one. Seconds are the process's own processor time, after a warm-up, without scoring and without
-starting Python and reading weights.
+After 0 seconds there is what the networks see in one pass. A budget of T seconds is what the pass and the inversion
+leave of T, in as many refinements as fit in: their mean, or, where there is no time for one, as many iterations of the
+first as fit in (to within one); a budget too small for these is the one pass. Each picture is refined on and scored on
+its way. Seconds are the process's own processor time, after a warm-up, without scoring and without starting Python
+and reading weights.
 
 Every finished picture is kept in benchmarks/results/quality_time.json at once: a run that was stopped goes on, and one
 with other settings (truth, weights, preset, budgets, seed) begins anew. Draws docs/images/quality_time.png, with the
@@ -37,8 +37,8 @@ from gan2shape.reconstruct.optimize import DivergedError, Record
 from gan2shape.reconstruct.pipeline import find_latent
 from gan2shape.reconstruct.presets import PRESETS
 from gan2shape.reconstruct.progress import step_rng
-from gan2shape.reconstruct.turned import REFINEMENT, TurnedStart, framing_for, load_start
-from gan2shape.reconstruct.turned_refinement import ViewPoses, paint_views, refine_turned
+from gan2shape.reconstruct.turned import TurnedStart, framing_for, load_start, refinement_name
+from gan2shape.reconstruct.turned_refinement import ViewPoses, mean_scene, paint_views, refine_turned
 from gan2shape.reconstruct.watch import OnIteration
 from gan2shape.render import Scene, render
 from kept import Kept, Numbers, read
@@ -47,7 +47,7 @@ from reconstruct import picture_numbers
 
 BUDGETS = (0.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 """Seconds."""
-MOST_ITERATIONS = 4000
+MOST_REFINEMENTS = 100
 NAME = "quality_time"
 FIGURE = Path(__file__).parents[1] / "docs" / "images" / "quality_time.png"
 MEASURES = {"side": "SIDE x100", "mad": "MAD in degrees"}
@@ -60,12 +60,12 @@ class EnoughError(Exception):
 
 
 class OnTheWay:
-    """Told after every iteration of a refinement, scores what the budgets allow.
+    """Told after every iteration of refinements, scores what the budgets allow.
 
     Args:
         budgets: seconds.
-        setup: seconds that went before the first iteration.
-        score: what the networks are worth now.
+        setup: seconds that went before.
+        score: what there is now.
         clock: seconds; scoring does not count.
     """
 
@@ -80,17 +80,24 @@ class OnTheWay:
         self.left = sorted(budgets)
         self.rows: dict[float, Numbers] = {}
         self.iterations: list[float] = []
-        self.resumed = [clock()]
+        self.resumed = clock()
+
+    def prepared(self) -> None:
+        """What was done since the last call was no iteration."""
+        self.setup += self.clock() - self.resumed
+        while self.left and self.spent > self.left[0]:
+            self.take(self.left[0])
+        self.resumed = self.clock()
 
     def __call__(self, iteration: int, record: Record) -> None:
         """One iteration is over. Raises `EnoughError` when the last budget is used up."""
-        self.iterations.append(self.clock() - self.resumed[-1])
+        self.iterations.append(self.clock() - self.resumed)
         usual = sum(self.iterations) / len(self.iterations)
         while self.left and self.spent + usual > self.left[0]:
             self.take(self.left[0])
         if not self.left:
             raise EnoughError
-        self.resumed.append(self.clock())
+        self.resumed = self.clock()
 
     @property
     def spent(self) -> float:
@@ -112,6 +119,7 @@ class Setting:
     start: TurnedStart
     config: ReconstructConfig
     most: int
+    """Refinements of a picture."""
     seed: int
 
     def picture(self, index: int) -> Tensor:
@@ -119,24 +127,19 @@ class Setting:
         assert self.truth.image is not None, "the truth file has no pictures"
         return self.truth.image[index : index + 1]
 
-    def refine(
-        self, nets: TurnedNetworks, picture: Tensor, steps: int, before: Callable[[Callable[[], Scene]], OnIteration]
-    ) -> OnIteration:
-        """Paint views of a picture and refine the networks on them, as `TurnedReconstructor` does; ``before`` makes
-        what listens to the iterations, after the views, of what tells the scene so far."""
-        framing, settings = framing_for(self.loaded, self.start.networks), self.config.turned
-        image, device = framing.to_working(picture), picture.device
-        rng = step_rng(self.seed, "views", device)
+    def refine(self, picture: Tensor, number: int, before: Callable[[Callable[[], Scene]], OnIteration]) -> Scene:
+        """Refinement ``number`` (from 1) of a picture, on views of its own, as `TurnedReconstructor` does it.
+
+        ``before`` makes what listens to the iterations, after the views, of what tells the scene so far.
+
+        Raises `DivergedError`, and what the listener raises."""
+        framing, nets, name = framing_for(self.loaded, self.start.networks), self.copy(), refinement_name(number)
+        settings, image, device = self.config.turned, framing.to_working(picture), picture.device
+        rng = step_rng(self.seed, f"views of {name}", device)
         shown = paint_views(image, self.loaded, self.start.turning, framing, settings=settings, rng=rng)
-        poses = ViewPoses(shown)
-        rng, listen = step_rng(self.seed, REFINEMENT, device), before(lambda: poses.scene(nets, image, shown))
-        try:
-            refine_turned(nets, image, shown, poses, steps=steps, settings=settings, rng=rng, on_iteration=listen)
-        except EnoughError:
-            pass
-        except DivergedError as stop:
-            print(stop, flush=True)
-        return listen
+        poses, rng = ViewPoses(shown), step_rng(self.seed, name, device)
+        told: dict[str, Any] = {"rng": rng, "on_iteration": before(lambda: poses.scene(nets, image, shown))}
+        return refine_turned(nets, image, shown, poses=poses, steps=settings.refine, settings=settings, **told)
 
     @torch.no_grad()
     def score(self, scene: Scene, index: int) -> Numbers:
@@ -153,21 +156,40 @@ class Setting:
 def rows_of(setting: Setting, index: int, budgets: Sequence[float] = BUDGETS) -> dict[float, Numbers]:
     """What a picture's shape is worth after each budget of seconds."""
     nets, picture, began = setting.copy(), setting.picture(index), time.process_time()
+    image = framing_for(setting.loaded, nets).to_working(picture)
     with torch.no_grad():
-        seen = nets(framing_for(setting.loaded, nets).to_working(picture))
-    one_pass = {**setting.score(seen, index), "iterations": 0, "seconds": round(time.process_time() - began, 2)}
+        scenes = [nets(image)]
+    one_pass = {**setting.score(scenes[0], index), "iterations": 0, "seconds": round(time.process_time() - began, 2)}
     began = time.process_time()
     find_latent(picture, setting.loaded, setting.config.inversion, seed=setting.seed)
+    setup = one_pass["seconds"] + time.process_time() - began
+    finished: list[Scene] = []
 
-    def listener(so_far: Callable[[], Scene]) -> OnTheWay:
-        setup = one_pass["seconds"] + time.process_time() - began
-        return OnTheWay([b for b in budgets if b > setup], setup, lambda: setting.score(so_far(), index))
+    def score() -> Numbers:
+        return setting.score(mean_scene(nets, image, finished) if finished else scenes[-1], index)
 
-    listened = setting.refine(nets, picture, setting.most, listener)
-    assert isinstance(listened, OnTheWay)
-    for budget in list(listened.left):  # The refinement ended before: it was long enough, or it diverged.
-        listened.take(budget)
-    return {budget: listened.rows.get(budget, one_pass) for budget in budgets}
+    listener = OnTheWay([b for b in budgets if b > setup], setup, score)
+
+    def before(so_far: Callable[[], Scene]) -> OnIteration:
+        listener.prepared()
+
+        def listen(iteration: int, record: Record) -> None:
+            if not finished:
+                scenes.append(so_far())
+            listener(iteration, record)
+
+        return listen
+
+    try:
+        for number in range(1, setting.most + 1):
+            finished.append(setting.refine(picture, number, before))
+    except EnoughError:
+        pass
+    except DivergedError as stop:
+        print(stop, flush=True)
+    for budget in list(listener.left):  # It was refined often enough, or it diverged.
+        listener.take(budget)
+    return {budget: listener.rows.get(budget, one_pass) for budget in budgets}
 
 
 def panels(result: dict[str, Any], table: dict[str, Any]) -> list[Panel]:
@@ -190,7 +212,7 @@ def settings_of(options: argparse.Namespace, setting: Setting) -> dict[str, Any]
         "generator": setting.loaded.sha256,
         "networks": sha256(bundled_turned()),
         "preset": setting.config.to_dict(),
-        "most_iterations": options.most_iterations,
+        "most_refinements": options.most_refinements,
         "budgets": list(BUDGETS),
         "seed": options.seed,
     }
@@ -201,7 +223,7 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--truth", type=Path, required=True)
     parser.add_argument("--pictures", default="0-9")
-    parser.add_argument("--most-iterations", type=int, default=MOST_ITERATIONS)
+    parser.add_argument("--most-refinements", type=int, default=MOST_REFINEMENTS)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--result", default=NAME, help="name of the result file")
     parser.add_argument("--figure", type=Path, default=FIGURE)
@@ -216,11 +238,11 @@ def main() -> None:
     if not options.draw_only:
         config, loaded = PRESETS["default"], load_generator()
         truth, start = read_truth(options.truth), load_start(loaded)
-        setting = Setting(truth, loaded, start, config, options.most_iterations, options.seed)
+        setting = Setting(truth, loaded, start, config, options.most_refinements, options.seed)
         kept = Kept(options.result, settings_of(options, setting))
         todo = [i for i in picture_numbers(options.pictures) if not all(kept.has(i, f"{b:g}") for b in BUDGETS)]
         if todo:
-            setting.refine(setting.copy(), setting.picture(todo[0]), 2, lambda: lambda iteration, record: None)
+            setting.refine(setting.picture(todo[0]), 1, lambda so_far: lambda iteration, record: None)
         for index in todo:
             for budget, numbers in rows_of(setting, index).items():
                 kept.add(index, f"{budget:g}", numbers)

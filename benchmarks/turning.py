@@ -25,7 +25,7 @@ from gan2shape.networks.agreement import WIDEST_DEG
 from gan2shape.networks.latents import encoder_of
 from gan2shape.networks.probe import NUMBERS, load_probe
 from gan2shape.networks.turned import camera_of
-from gan2shape.networks.turning import YAW_STD_DEG, Turning
+from gan2shape.networks.turning import TURN_DEG, Turning
 from gan2shape.priors.masks import auto_mask
 from gan2shape.reconstruct.presets import PRESETS
 from gan2shape.render import Camera, Pose, reproject
@@ -155,7 +155,7 @@ def fit(coordinate: Tensor, shown: Tensor) -> dict[str, Any]:
 def mean_difference(batch: Mapping[str, Tensor], pivot_depth: float) -> float:
     """Mean absolute difference, of colours less their local mean, between turned fronts and views, on the object."""
     turn = batch["view_turn"] - batch["turn"][:, None]
-    yaw = (turn * math.radians(YAW_STD_DEG)).flatten()
+    yaw = (turn * math.radians(TURN_DEG)).flatten()
     used = (yaw.abs() < math.radians(WIDEST_DEG)) & (yaw.abs() > math.radians(WIDEST_DEG / 4))
     owner = torch.arange(len(turn)).repeat_interleave(turn.shape[1])[used]
     view = batch["view"].flatten(0, 1)[used]

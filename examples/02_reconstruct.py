@@ -32,7 +32,7 @@ def shortened(config: ReconstructConfig) -> ReconstructConfig:
     """The configuration with a few iterations of everything: enough to see all files."""
     return replace(
         config,
-        turned=replace(config.turned, views=8, refine=6),
+        turned=replace(config.turned, views=8, refine=6, refinements=1),
         inversion=replace(config.inversion, samples=8, survey_steps=2, final_steps=4),
     )
 

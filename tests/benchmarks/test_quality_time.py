@@ -18,6 +18,7 @@ from gan2shape.generators import load_generator
 from gan2shape.reconstruct.presets import PRESETS
 from gan2shape.reconstruct.target import Target
 from gan2shape.reconstruct.turned import TurnedReconstructor, load_start
+from gan2shape.reconstruct.turned_refinement import mean_scene
 from gan2shape.render import Scene, render
 from tests.benchmarks.conftest import BENCHMARKS, script
 
@@ -55,26 +56,57 @@ def test_a_budget_is_scored_before_the_iteration_that_would_break_it(quality: Mo
     assert done[0] == 12
 
 
-def test_a_refinement_scored_on_its_way_is_the_shorter_refinement(quality: ModuleType) -> None:
+def test_time_that_is_no_iteration_counts_too(quality: ModuleType) -> None:
+    now = [0.0]
+    listen = quality.OnTheWay([4.0, 20.0], setup=1.0, score=lambda: {"side": now[0]}, clock=lambda: now[0])
+    now[0] += 2.0
+    listen.prepared()
+    assert listen.spent == 3
+    now[0] += 0.5
+    listen(0, {})
+    assert listen.rows == {}
+    now[0] += 6.0
+    listen.prepared()
+    assert list(listen.rows) == [4.0]
+    assert listen.spent == 9.5
+
+
+def test_refinements_scored_on_their_way_are_those_of_the_preset(quality: ModuleType) -> None:
     loaded, truth = load_generator(), read_truth(BENCHMARKS / "data" / "synface64_val.npz")
     start, preset = load_start(loaded), PRESETS["default"]
-    few = dataclasses.replace(preset.turned, views=8, batch_size=4, refine=2, hold=0)
+    few = dataclasses.replace(preset.turned, views=8, batch_size=4, refine=2, refinements=2, hold=0)
     config = dataclasses.replace(preset, turned=few)
-    setting = quality.Setting(truth, loaded, start, config, 4, 3)
-    nets, seen = setting.copy(), []
+    setting = quality.Setting(truth, loaded, start, config, 2, 3)
+    image, seen, scenes = setting.picture(1), [], []
 
     def listener(so_far: Callable[[], Scene]) -> Callable[[int, dict[str, float]], None]:
         return lambda iteration, record: seen.append(setting.score(so_far(), 1))
 
-    setting.refine(nets, setting.picture(1), 4, listener)
-    image = setting.picture(1)
+    for number in (1, 2):
+        scenes.append(setting.refine(image, number, listener))
     target = Target(image, loaded.w_mean[None], torch.ones_like(image[:, :1]))
     result = TurnedReconstructor(loaded, config, start)(target, seed=3)
+    mean = setting.score(mean_scene(setting.copy(), image, scenes), 1)
     view = render(result.scene, result.camera)
     score = score_depth(1, view.depth, view.mask, truth)
+    assert mean == {"side": round(score.side, 4), "mad": round(score.mad, 3)}
     assert len(seen) == 4
-    assert seen[1] == {"side": round(score.side, 4), "mad": round(score.mad, 3)}
+    assert seen[1] == setting.score(scenes[0], 1)
+    assert seen[3] == setting.score(scenes[1], 1)
     assert seen[1] != seen[3]
+
+
+def test_budgets_are_filled_with_refinements(quality: ModuleType) -> None:
+    loaded, truth = load_generator(), read_truth(BENCHMARKS / "data" / "synface64_val.npz")
+    preset = PRESETS["default"]
+    few = dataclasses.replace(preset.turned, views=4, batch_size=2, refine=2, hold=0)
+    found = dataclasses.replace(preset.inversion, samples=4, restarts=1, survey_steps=1, final_steps=2)
+    config = dataclasses.replace(preset, turned=few, inversion=found)
+    setting = quality.Setting(truth, loaded, load_start(loaded), config, 3, 0)
+    rows = quality.rows_of(setting, 1, (0.0, 1000.0))
+    assert rows[0.0]["iterations"] == 0
+    assert rows[1000.0]["iterations"] == 6
+    assert rows[1000.0]["mad"] != rows[0.0]["mad"]
 
 
 def test_the_axis_has_a_place_for_zero_and_is_logarithmic_far_out(plots: ModuleType) -> None:

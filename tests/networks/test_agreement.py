@@ -16,7 +16,7 @@ from gan2shape.networks.agreement import (
 )
 from gan2shape.networks.trained import NetworkSizes
 from gan2shape.networks.turned import TurnedNetworks
-from gan2shape.networks.turning import YAW_STD_DEG
+from gan2shape.networks.turning import TURN_DEG
 from gan2shape.render.units import pose_from_units
 from tests.train.turnable import EVEN, Says, head, places, rendered
 from tests.train.turnable import Heads as Rendered
@@ -42,7 +42,7 @@ def truth(*, lopsided: float = 0.0) -> tuple[Tensor, Tensor]:
 
 def shown(pictures: Tensor, masks: Tensor, *yaws_deg: float, nods_deg: tuple[float, ...] = ()) -> FrontsAndViews:
     """The first picture as the front of one object, the others as its views."""
-    turns, count = torch.tensor(yaws_deg) / YAW_STD_DEG, len(pictures) - 1
+    turns, count = torch.tensor(yaws_deg) / TURN_DEG, len(pictures) - 1
     nods, owner = torch.tensor(nods_deg or (0.0,) * count), torch.zeros(count, dtype=torch.long)
     return FrontsAndViews(pictures[:1], masks[:1], turns[:1], pictures[1:], turns[1:], nods, owner)
 
@@ -148,7 +148,7 @@ def test_every_view_is_explained_by_its_own_object() -> None:
     shapes = (depth, FAR + 0.1 * (truth(lopsided=0.04)[0] - FAR))
     pairs = [rendered([(0.0, 0.0), (0.0, 18.0)], (EVEN, EVEN), shape, mask) for shape in shapes]
     fronts, masks = (torch.cat([pair[k][:1] for pair in pairs]) for k in range(2))
-    views, turns = torch.cat([pair[0][1:] for pair in pairs[::-1]]), torch.full((2,), 18 / YAW_STD_DEG)
+    views, turns = torch.cat([pair[0][1:] for pair in pairs[::-1]]), torch.full((2,), 18 / TURN_DEG)
 
     def of(*owner: int, first: Tensor = depth) -> float:
         what = FrontsAndViews(fronts, masks, torch.zeros(2), views, turns, torch.zeros(2), torch.tensor(owner))
@@ -178,8 +178,9 @@ def test_far_views_do_not_count() -> None:
     depth, mask = truth()
     pictures = rendered([(0.0, -10.0), (0.0, 15.0)], (EVEN, EVEN), depth, mask)
     far = shown(*pictures, -10.0, WIDEST_DEG - 9.0)
-    terms = disagreement(knowing(EVEN), depth, far, far.pose_units())
+    terms = disagreement(knowing(LEFT), depth, far, far.pose_units())
     assert terms["views"].item() == 0
+    assert terms["light"].item() == 0, "no pixel tells its light: the front's must not be taught"
     assert torch.isfinite(terms["total"])
     assert error(knowing(EVEN), depth, shown(*pictures, -10.0, WIDEST_DEG - 11.0)) > 0.03
 

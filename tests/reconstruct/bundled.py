@@ -21,7 +21,7 @@ from tests.reconstruct.small import disc
 SIDE = 64
 QUICK = replace(
     PRESETS["default"],
-    turned=Turned(views=4, refine=3, hold=0, batch_size=2),
+    turned=Turned(views=4, refine=3, refinements=1, hold=0, batch_size=2),
     inversion=Inversion(encoder=True, samples=4, restarts=1, survey_steps=1, narrow_steps=0, final_steps=2),
 )
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from gan2shape.generators import LoadedGenerator
 from gan2shape.networks.trained import NetworkSizes
 from gan2shape.networks.turned import TurnedNetworks
-from gan2shape.networks.turning import YAW_STD_DEG, Turning
+from gan2shape.networks.turning import TURN_DEG, Turning
 from gan2shape.reconstruct.turned import TurnedStart
 from gan2shape.render import Lighting, Pose
 from tests.train.turnable import (
@@ -84,7 +84,7 @@ def known_gan() -> LoadedGenerator:
 def known_start() -> TurnedStart:
     """The heads' own directions, and networks that see their lights."""
     encoder = FittedEncoder(Heads(SIZE))
-    assert YAW_DEG == YAW_STD_DEG, "one unit of the first latent is a standard deviation"
+    assert YAW_DEG == TURN_DEG, "one unit of the first latent is a unit of turns"
     axes = torch.eye(LATENTS)
     directions = (axes[TURN], axes[LIGHT], axes[HEIGHT], axes[NOD] / PITCH_DEG)
     turning = Turning(*directions, 1.0, 1.0, 1.0, encoder)  # type: ignore[arg-type]

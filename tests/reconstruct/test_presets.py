@@ -127,7 +127,9 @@ def test_two_iterations_of_the_default() -> None:
     config = with_two_iterations(PRESETS["default"])
     events: list[Event] = []
     result = reconstructor_for(bundled(), config)(own_target(), on_event=events.append)
-    assert [event.name for event in events if isinstance(event, IterationDone)] == ["refinement"] * 2
+    assert [event.name for event in events if isinstance(event, IterationDone)] == [
+        name for name in ("refinement", "refinement 2", "refinement 3") for _ in range(2)
+    ]
     assert not result.warnings
     scene = result.scene
     for values in (scene.depth, scene.albedo, scene.pose.rotation, scene.lighting.direction):

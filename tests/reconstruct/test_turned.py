@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,9 @@ from torch import Tensor
 from gan2shape.errors import CheckpointError, InputError
 from gan2shape.networks.trained import NetworkSizes, save_networks
 from gan2shape.networks.turned import TURNED, TurnedNetworks
+from gan2shape.reconstruct import turned
 from gan2shape.reconstruct.config import ReconstructConfig
+from gan2shape.reconstruct.optimize import DivergedError
 from gan2shape.reconstruct.progress import Progress
 from gan2shape.reconstruct.target import Target
 from gan2shape.reconstruct.turned import (
@@ -27,8 +30,9 @@ from gan2shape.reconstruct.turned import (
     sideways,
     slope_of,
 )
+from gan2shape.reconstruct.turned_refinement import refine_turned
 from gan2shape.reconstruct.watch import Event, IterationDone, StepFinished, Stopped
-from gan2shape.render import Lighting, Pose
+from gan2shape.render import Lighting, Pose, Scene
 from gan2shape.result import ReconstructionResult
 from tests.reconstruct.bundled import QUICK, SIDE, bundled, bundled_start, own_target
 from tests.reconstruct.known_turns import LIGHT, NOD, TURN, known_gan, known_start, yawed
@@ -127,6 +131,41 @@ def test_what_was_kept_resumes_to_the_identical_result(whole: ReconstructionResu
     assert again.history == whole.history
     assert not [event for event in events if isinstance(event, IterationDone)]
     assert [event.resumed for event in events if isinstance(event, StepFinished)] == [True]
+
+
+TWO = replace(QUICK, turned=replace(QUICK.turned, refinements=2))
+
+
+def test_refinements_are_averaged_and_resume_to_the_identical_result(whole: ReconstructionResult) -> None:
+    kept: list[Progress] = []
+    both = reconstruct(TWO, keep=kept.append)
+    second = f"{REFINEMENT} 2"
+    assert [progress.finished for progress in kept] == [(REFINEMENT,), (REFINEMENT, second)]
+    first, last = (kept[1].values[name] for name in (REFINEMENT, second))
+    assert isinstance(first, Scene)
+    assert isinstance(last, Scene)
+    assert not torch.equal(first.depth, last.depth), "each has views of its own"
+    assert same(whole, reconstruct()), "the first is what one alone would be"
+    torch.testing.assert_close(both.scene.depth, (first.depth + last.depth) / 2)
+    for progress in kept:
+        assert same(both, reconstruct(TWO, resume=progress))
+
+
+def test_refinements_that_ended_well_are_kept_where_a_later_one_diverges(
+    whole: ReconstructionResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    def only_once(*args: Any, **kwargs: Any) -> Scene:
+        calls.append(len(calls))
+        if len(calls) > 1:
+            raise DivergedError("the loss became nan", [])
+        return refine_turned(*args, **kwargs)
+
+    monkeypatch.setattr(turned, "refine_turned", only_once)
+    result = reconstruct(TWO)
+    assert result.warnings == ("stopped early in refinement 2: the loss became nan",)
+    assert torch.equal(result.scene.depth, whole.scene.depth)
 
 
 def test_a_refinement_that_diverges_leaves_the_one_pass_and_says_so() -> None:

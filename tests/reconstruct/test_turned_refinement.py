@@ -13,14 +13,22 @@ from gan2shape.errors import InputError
 from gan2shape.networks.agreement import FrontsAndViews, disagreement
 from gan2shape.networks.trained import NetworkSizes
 from gan2shape.networks.turned import TurnedNetworks, camera_of
-from gan2shape.networks.turning import YAW_STD_DEG
+from gan2shape.networks.turning import TURN_DEG
 from gan2shape.reconstruct import turned_refinement
 from gan2shape.reconstruct.config import Turned
 from gan2shape.reconstruct.optimize import DivergedError
 from gan2shape.reconstruct.target import Framing
 from gan2shape.reconstruct.turned import TurnedStart
-from gan2shape.reconstruct.turned_refinement import ViewPoses, falling_away, object_in, paint_views, refine_turned
-from gan2shape.render import Lighting
+from gan2shape.reconstruct.turned_refinement import (
+    ViewPoses,
+    falling_away,
+    mean_pose,
+    mean_scene,
+    object_in,
+    paint_views,
+    refine_turned,
+)
+from gan2shape.render import Lighting, Pose, render
 from tests.reconstruct.known_turns import SIZE, camera_light, known_gan, known_start
 from tests.reconstruct.small import moved, weights_of
 from tests.train.turnable import HEIGHT, LATENTS, LIGHT, NOD, PITCH_DEG, TURN, YAW_DEG, Heads, head
@@ -153,7 +161,7 @@ def refined(nets: Oracle, shown: FrontsAndViews, settings: Turned, steps: int) -
         nets,
         shown.front,
         shown,
-        ViewPoses(shown),
+        poses=ViewPoses(shown),
         steps=steps,
         settings=settings,
         rng=torch.Generator().manual_seed(0),
@@ -229,7 +237,7 @@ def test_poses_of_views_are_moved_towards_the_truth(monkeypatch: pytest.MonkeyPa
     nets, _ = seeing(shown, latents, relief=1.0)
     rng = torch.Generator().manual_seed(3)
     wrong = [6 * torch.randn(VIEWS, generator=rng) for _ in range(2)]
-    told = replace(shown, view_turn=shown.view_turn + wrong[0] / YAW_STD_DEG, view_nod=shown.view_nod + wrong[1])
+    told = replace(shown, view_turn=shown.view_turn + wrong[0] / TURN_DEG, view_nod=shown.view_nod + wrong[1])
     given = poses_given(monkeypatch)
     losses = refined(nets, told, replace(EXACT, hold=60, batch_size=VIEWS), 60)
     assert losses[-1] < losses[0]
@@ -271,3 +279,28 @@ def test_without_an_object_nothing_falls_away() -> None:
     depth = 0.9 + 0.2 * torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
     assert torch.equal(falling_away(depth, torch.zeros_like(depth)), depth)
     assert torch.equal(falling_away(depth, torch.ones_like(depth)), depth)
+
+
+# The mean of refinements.
+
+
+def test_the_mean_pose_lies_between() -> None:
+    yaws = torch.tensor([[0.0, -0.2, 0.1], [0.0, 0.4, 0.1]])
+    mean = mean_pose(Pose.from_euler(yaws, torch.tensor([[0.0, 0.0, 0.1], [0.2, 0.0, 0.1]])))
+    torch.testing.assert_close(mean.euler(), torch.tensor([[0.0, 0.1, 0.1]]), atol=1e-4, rtol=0)
+    torch.testing.assert_close(mean.translation, torch.tensor([[0.1, 0.0, 0.1]]))
+    own = Pose.from_euler(torch.tensor([[0.3, -0.5, 0.2]]))
+    torch.testing.assert_close(mean_pose(own).rotation, own.rotation)
+
+
+def test_the_mean_scene_has_the_mean_depth_and_shows_the_picture(start: TurnedStart) -> None:
+    nets, image = start.networks, known_gan().generator.synthesize(OWN)
+    with torch.no_grad():
+        scene = nets(image)
+    assert mean_scene(nets, image, [scene]) is scene
+    other = replace(scene, depth=scene.depth + 0.02)
+    mean = mean_scene(nets, image, [scene, other])
+    torch.testing.assert_close(mean.depth, scene.depth + 0.01)
+    torch.testing.assert_close(mean.pose.rotation, scene.pose.rotation)
+    seen = render(mean, nets.camera)
+    assert ((seen.image - image).abs() * seen.mask).mean() < 0.1

@@ -18,7 +18,7 @@ from torch import Tensor
 from gan2shape.networks.agreement import disagreement
 from gan2shape.networks.trained import read_about
 from gan2shape.networks.turned import load_turned
-from gan2shape.networks.turning import YAW_STD_DEG, load_turning
+from gan2shape.networks.turning import TURN_DEG, load_turning
 from gan2shape.priors.distributions import GENERIC_LIGHTING
 from gan2shape.train.run import Schedule, run_training
 from gan2shape.train.settings import WEIGHTS_FILE
@@ -146,7 +146,7 @@ def test_four_and_four_iterations_are_eight(views: TurnedViews, tmp_path: Path) 
     assert not torch.equal(middle, end)
     assert json.loads(json.dumps(whole.config)) == whole.config
     assert whole.config["generator"] == "0" * 64
-    assert (whole.config["settle"], whole.config["yaw_std_deg"]) == (3, YAW_STD_DEG)
+    assert (whole.config["settle"], whole.config["turn_deg"]) == (3, TURN_DEG)
 
 
 def test_pose_and_light_learn_slower(views: TurnedViews) -> None:
@@ -242,7 +242,7 @@ def planted_batch(light: tuple[float, ...] = EVEN) -> tuple[dict[str, Tensor], T
     depth, mask = head(Heads().camera)
     depth = depth + 0.02 * places(16)[1]
     pictures, masks = rendered(POSES_DEG, (EVEN, light), depth, mask)
-    turns = torch.tensor([yaw for _, yaw in POSES_DEG]) / YAW_STD_DEG
+    turns = torch.tensor([yaw for _, yaw in POSES_DEG]) / TURN_DEG
     kept = {"front": pictures[:1], "mask": masks[:1], "turn": turns[:1], "ellipsoid": depth}
     nods = torch.tensor([[POSES_DEG[1][0]]])
     return {**kept, "view": pictures[None, 1:], "view_turn": turns[None, 1:], "view_nod": nods}, depth

@@ -12,7 +12,7 @@ from torch import Tensor
 from gan2shape.generators import load_generator
 from gan2shape.networks.latents import encoder_of
 from gan2shape.networks.turned import camera_of
-from gan2shape.networks.turning import YAW_STD_DEG, Turning
+from gan2shape.networks.turning import TURN_DEG, Turning
 from gan2shape.priors.ellipsoid import EllipsoidPrior
 from gan2shape.priors.masks import auto_mask
 from gan2shape.reconstruct.presets import PRESETS
@@ -212,7 +212,7 @@ def test_the_bundled_generator_turns_as_far_as_it_is_asked_to() -> None:
 def test_where_the_crude_shape_is_true_turns_and_nods_are_calibrated(turns: float, nods: float) -> None:
     """``spread`` and ``pitch`` are wrong by these factors, and are put right by the parallax of the shape."""
     heads, axes = Heads(32), torch.eye(LATENTS)
-    unit = YAW_STD_DEG / YAW_DEG
+    unit = TURN_DEG / YAW_DEG
     wrong = Turning(axes[TURN], axes[LIGHT], axes[DOWN], axes[NODDED] * nods / PITCH_DEG, turns * unit, 1.0, 1.0, heads)  # type: ignore[arg-type]
     latents = torch.zeros(4, LATENTS)
     latents[:, 2:5] = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))

@@ -21,7 +21,7 @@ from gan2shape.train.turned import TurnedTask
 from gan2shape.train.turned_views import TurnedViews
 
 YAW_DEG = 25.0
-"""Yaw for one unit of its latent: what a standard deviation is taken to be (`YAW_STD_DEG`)."""
+"""Yaw for one unit of its latent: the unit of turns (`TURN_DEG`)."""
 SIDE, DOWN = 0.3, 0.3
 """Slopes of the light, in the object's frame, to image-right and down for one unit of their latents."""
 PITCH_DEG = 5.0

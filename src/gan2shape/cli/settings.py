@@ -45,6 +45,7 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("turned.typical", 0, 1),
     ("turned.lit", 0, 10),
     ("turned.refine", 0, math.inf),
+    ("turned.refinements", 1, math.inf),
     ("turned.batch_size", 1, math.inf),
     ("turned.learning_rate", 0, 1),
     ("turned.weight_decay", 0, 1),

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gan2shape.losses import photometric, smoothness
 from gan2shape.networks.turned import TurnedNetworks, in_object_frame
-from gan2shape.networks.turning import YAW_STD_DEG
+from gan2shape.networks.turning import TURN_DEG
 from gan2shape.render import Lighting, normals_from_depth, reproject, shading
 from gan2shape.render.units import PoseRange, pose_from_units
 from gan2shape.render.warp import forward_grid, sample_image
@@ -43,9 +43,9 @@ class FrontsAndViews:
     Attributes:
         front: pictures (K, 3, S, S), signed.
         mask: the objects in them (K, 1, S, S), 1 = object.
-        turn: what is left of their turns (K,), in standard deviations (see `Turning`).
+        turn: what is left of their turns (K,), in units of `TURN_DEG` (see `Turning`).
         view: pictures (N, 3, S, S), signed.
-        view_turn: their turns (N,), in standard deviations.
+        view_turn: their turns (N,), in units of `TURN_DEG`.
         view_nod: the pitches (N,) that were asked for, in degrees.
         owner: which object each view shows (N,).
     """
@@ -67,7 +67,7 @@ class FrontsAndViews:
         """What is known of the poses of all fronts and views (K + N, 6), in network units: the yaws that were read, the
         pitches that were asked for."""
         known = torch.zeros(len(self.front) + len(self.view), 6).to(self.front)
-        known[:, _YAW] = torch.cat([self.turn, self.view_turn]) * YAW_STD_DEG
+        known[:, _YAW] = torch.cat([self.turn, self.view_turn]) * TURN_DEG
         known[len(self.front) :, _PITCH] = self.view_nod
         return known / PoseRange().rotation_deg
 
@@ -110,14 +110,14 @@ def disagreement(
     known = torch.cat([texture / lit.clamp(min=_LEAST_SHADING), normals, sample_image(shown.mask, grid)], dim=1)
     seen = reproject(each(known), each(depth), poses[count:], camera)
     albedo, turned, here = seen.image.split([3, 3, 1], dim=1)
-    near = (shown.view_turn - shown.turn[owner]).abs() * YAW_STD_DEG < WIDEST_DEG
+    near = (shown.view_turn - shown.turn[owner]).abs() * TURN_DEG < WIDEST_DEG
     kept = (seen.mask * (here > 0.5) * near[:, None, None, None]).detach()
     solved = solve_lights(albedo, turned, shown.view, kept, each(lights[:count]))
     image = albedo * shading_of(solved, turned) * 2 - 1
     terms = {
         "views": photometric(equally_bright(image, shown.view, kept), shown.view, kept),
         "pose": pose_weight * pose_error(units, shown.pose_units()),
-        "light": (lights[count:] - solved).abs().mean(),
+        "light": ((lights[count:] - solved).abs().mean(dim=1) * near).sum() / near.sum().clamp(min=1),
         "roughness": (smooth + depth_smooth) * smoothness(depth) + smooth * smoothness(lit),
     }
     return {"total": sum(terms.values(), torch.zeros_like(terms["pose"])), **terms}

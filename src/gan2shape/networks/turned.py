@@ -65,9 +65,10 @@ class TurnedNetworks(nn.Module):
         """
         return self.seen(image, pose_from_units(self.view_net(image)))
 
-    def seen(self, image: Tensor, pose: Pose) -> Scene:
-        """The scene in signed pictures (B, 3, S, S) whose poses (batch B) are known, else as `forward` does."""
-        depth = self.depth(image)
+    def seen(self, image: Tensor, pose: Pose, *, depth: Tensor | None = None) -> Scene:
+        """The scene in signed pictures (B, 3, S, S) whose poses (batch B) are known, and perhaps their canonical depth
+        (B, 1, S, S), else as `forward` does."""
+        depth = self.depth(image) if depth is None else depth
         lighting = in_object_frame(of_strength_one(self.lighting(image)), pose)
         return Scene(depth, canonical_albedo(image, depth, pose, lighting, self.camera), pose, lighting)
 

@@ -13,8 +13,8 @@ from gan2shape.errors import CheckpointError
 from gan2shape.io.checkpoints import read_tensors
 from gan2shape.networks.latents import LatentEncoder
 
-YAW_STD_DEG = 25.0
-"""The unit of turns, in degrees: about a standard deviation of the yaw in a category's pictures."""
+TURN_DEG = 25.0
+"""The unit of turns in degrees."""
 LIT = 1.5
 """Standard deviation of the lights of views, sideways and in height, in those that the generator's pictures have."""
 NOD_DEG = 8.0
@@ -36,7 +36,7 @@ class Turning:
             travels to image-right.
         height: unit latent direction (latent_dim,) of the light's height; towards light that travels down.
         pitch: latent change (latent_dim,) for a degree of pitch.
-        spread: latent units of a turn of `YAW_STD_DEG`.
+        spread: latent units of a turn of `TURN_DEG`.
         light_spread: that of their latents along ``light``.
         height_spread: that of their latents along ``height``.
         encoder: pictures to latents.
@@ -53,7 +53,7 @@ class Turning:
 
     @torch.no_grad()
     def coordinate(self, images: Tensor) -> Tensor:
-        """The turn (N,) that signed pictures (N, 3, S, S) show, in standard deviations; 0 is frontal."""
+        """The turn (N,) that signed pictures (N, 3, S, S) show, in units of `TURN_DEG`; 0 is frontal."""
         odd = [mirror_difference(self.encoder, chunk) for chunk in images.split(_CHUNK)]
         return without(torch.cat(odd), self.light) @ self.direction / self.spread
 
@@ -65,8 +65,8 @@ class Turning:
         pitch_deg: Tensor | None = None,
         above: Tensor | None = None,
     ) -> Tensor:
-        """Latents (N, latent_dim) turned by ``by`` (N,) standard deviations, lit from the side by ``lit`` (N,) and from
-        above by ``above`` (N,) of them, and nodding by ``pitch_deg`` (N,) degrees."""
+        """Latents (N, latent_dim) turned by ``by`` (N,) units of `TURN_DEG`, lit from the side by ``lit`` (N,) and from
+        above by ``above`` (N,) standard deviations, and nodding by ``pitch_deg`` (N,) degrees."""
         moved = latents + (by * self.spread)[:, None] * self.direction
         if lit is not None:
             moved = moved + (lit * self.light_spread)[:, None] * self.light

@@ -138,7 +138,9 @@ class Turned:
     hold: int = 20
     """First iterations, in which only the poses of the views move."""
     refine: int = 70
-    """Iterations of the refinement; 0 leaves it out."""
+    """Iterations of a refinement; 0 leaves it out."""
+    refinements: int = 3
+    """Refinements, each on views of its own; their depths and poses are averaged, which more time makes better."""
     batch_size: int = 8
     """Views in one iteration."""
     learning_rate: float = 1e-4

@@ -20,13 +20,13 @@ from gan2shape.generators import LoadedGenerator
 from gan2shape.networks.latents import encoder_of
 from gan2shape.networks.trained import read_about
 from gan2shape.networks.turned import TurnedNetworks, bundled_turned, in_object_frame, load_turned, of_strength_one
-from gan2shape.networks.turning import YAW_STD_DEG, Turning, load_turning
+from gan2shape.networks.turning import TURN_DEG, Turning, load_turning
 from gan2shape.reconstruct.config import ReconstructConfig
 from gan2shape.reconstruct.hidden_side import completed
 from gan2shape.reconstruct.optimize import DivergedError
 from gan2shape.reconstruct.progress import Progress, StepRunner, gather_weights
 from gan2shape.reconstruct.target import Framing, Target
-from gan2shape.reconstruct.turned_refinement import ViewPoses, object_in, paint_views, refine_turned
+from gan2shape.reconstruct.turned_refinement import ViewPoses, mean_scene, object_in, paint_views, refine_turned
 from gan2shape.reconstruct.watch import OnEvent, ignore
 from gan2shape.render import DepthRange, Lighting, Pose, Scene
 from gan2shape.result import ReconstructionResult
@@ -34,15 +34,16 @@ from gan2shape.result import ReconstructionResult
 _CORRECTIONS = 2
 """How often the painter looks at what it has painted, and asks for the rest."""
 _MOST_TURN, _MOST_LIT, _MOST_NOD_DEG = 2.2, 2.0, 12.0
-"""Moves that are asked for at most, in standard deviations and degrees: farther out the generator paints no object."""
+"""Moves that are asked for at most, in units of `TURN_DEG`, standard deviations, degrees: farther out is no object."""
 _LIT_PER_SLOPE = 3.5
 """Moves along the light for a sideways slope of the light of 1, at first."""
 _MOST_RECOLOURED = 1.6
 """Factor on the colours of painted pictures, at most."""
 _NOD_DEG = 10.0
-"""A nod that counts as much as a standard deviation of the turn."""
+"""A nod that counts as much as a turn of `TURN_DEG`."""
 _CHUNK = 16
 REFINEMENT = "refinement"
+"""The name of the first one, see `refinement_name`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,25 +114,17 @@ class TurnedReconstructor:
         resume: Progress | None = None,
         keep: Callable[[Progress], None] = lambda progress: None,
     ) -> ReconstructionResult:
-        """Reconstruct one target: one pass, and its refinement. Arguments, result and errors are those of
+        """Reconstruct one target: one pass, and its refinements. Arguments, result and errors are those of
         `Reconstructor.__call__`."""
         if target.count != 1:
             raise ValueError(f"a reconstruction has one picture; got {target.count}")
         self.config.prior.box(target.mask)  # Refuses a mask without an object.
         target, nets = target.to(self.device), deepcopy(self.start.networks).requires_grad_(True)
         run = StepRunner({"factors": nets}, seed=seed, device=self.device, on_event=on_event, keep=keep, resume=resume)
-        settings = self.config.turned
         with torch.no_grad():
             scene = nets(target.image)
-        if settings.refine:
-            views: dict[str, Any] = {"settings": settings, "rng": run.rng("views")}
-            shown = paint_views(target.image, self.loaded, self.start.turning, self.framing, **views)
-            poses = ViewPoses(shown)
-            refining: dict[str, Any] = {"settings": settings, "rng": run.rng(REFINEMENT)}
-            try:
-                scene = run(REFINEMENT, settings.refine, refine_turned, nets, target.image, shown, poses, **refining)
-            except DivergedError as stop:
-                run.stop(str(stop))
+        if self.config.turned.refine:
+            scene = self._refined(run, nets, target) or scene
         scene, outline = self._completed(scene, target)
         return ReconstructionResult(
             scene=scene,
@@ -148,6 +141,24 @@ class TurnedReconstructor:
             outline=outline,
         )
 
+    def _refined(self, run: StepRunner, nets: TurnedNetworks, target: Target) -> Scene | None:
+        """The mean of all refinements, each of which starts anew; None where the first one diverges."""
+        scenes: list[Scene] = []
+        settings = self.config.turned
+        for number in range(1, settings.refinements + 1):
+            name = refinement_name(number)
+            if name not in run.finished:
+                nets.load_state_dict(self.start.networks.state_dict())
+            views: dict[str, Any] = {"settings": settings, "rng": run.rng(f"views of {name}")}
+            shown = paint_views(target.image, self.loaded, self.start.turning, self.framing, **views)
+            refining: dict[str, Any] = {"poses": ViewPoses(shown), "settings": settings, "rng": run.rng(name)}
+            try:
+                scenes.append(run(name, settings.refine, refine_turned, nets, target.image, shown, **refining))
+            except DivergedError as stop:
+                run.stop(str(stop))
+                break
+        return mean_scene(nets, target.image, scenes) if scenes else None
+
     def _completed(self, scene: Scene, target: Target) -> tuple[Scene, Tensor]:
         """The scene with colours on the side that the picture does not show, and its outline (see `completed`)."""
         facing = Pose.identity(1, like=scene.depth)
@@ -156,6 +167,11 @@ class TurnedReconstructor:
         with torch.no_grad():
             lighting = in_object_frame(of_strength_one(self.start.networks.lighting(front)), facing)
         return completed(scene, target.mask, front, object_in(front), lighting, self.camera)
+
+
+def refinement_name(number: int) -> str:
+    """What refinement ``number`` (from 1) is called; the random numbers of its views belong to ``views of <name>``."""
+    return REFINEMENT if number == 1 else f"{REFINEMENT} {number}"
 
 
 def framing_for(loaded: LoadedGenerator, networks: TurnedNetworks) -> Framing:
@@ -197,7 +213,7 @@ class TurnedPainter:
         wanted = sideways(lights, poses)
         turning, networks = self.start.turning, self.start.networks
         turn, nod = (
-            (angles[:, 1] / YAW_STD_DEG).clamp(-_MOST_TURN, _MOST_TURN),
+            (angles[:, 1] / TURN_DEG).clamp(-_MOST_TURN, _MOST_TURN),
             (angles[:, 0] - self.pitch_deg).clamp(-_MOST_NOD_DEG, _MOST_NOD_DEG),
         )
         by, lit = torch.zeros_like(turn), torch.zeros_like(turn)

@@ -6,6 +6,7 @@ without an encoder of crude renderings, and their yaw is read off.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -22,7 +23,7 @@ from gan2shape.reconstruct.config import Turned
 from gan2shape.reconstruct.optimize import Adam, minimize
 from gan2shape.reconstruct.target import Framing
 from gan2shape.reconstruct.watch import OnIteration
-from gan2shape.render import Scene
+from gan2shape.render import Pose, Scene
 from gan2shape.render.units import PoseRange, pose_from_units
 
 _FACING = 2
@@ -109,8 +110,8 @@ def refine_turned(
     nets: TurnedNetworks,
     image: Tensor,
     shown: FrontsAndViews,
-    poses: ViewPoses,
     *,
+    poses: ViewPoses,
     steps: int,
     settings: Turned,
     rng: torch.Generator,
@@ -136,6 +137,24 @@ def refine_turned(
     adam = Adam(settings.learning_rate, weight_decay=settings.weight_decay)
     minimize([nets.depth_net, poses], losses, steps=steps, adam=adam, on_iteration=on_iteration)
     return poses.scene(nets, image, shown)
+
+
+@torch.no_grad()
+def mean_scene(nets: TurnedNetworks, image: Tensor, scenes: Sequence[Scene]) -> Scene:
+    """The scene in a picture (1, 3, S, S) of which there are several refinements: the mean of their depths and poses,
+    under the light that the networks see. Of one it is that one."""
+    if len(scenes) == 1:
+        return scenes[0]
+    depth = torch.cat([scene.depth for scene in scenes]).mean(dim=0, keepdim=True)
+    return nets.seen(image, mean_pose(Pose.cat([scene.pose for scene in scenes])), depth=depth)
+
+
+def mean_pose(poses: Pose) -> Pose:
+    """The one pose nearest to all: the rotation with the least squared distance of matrices, the mean translation."""
+    left, _, right = torch.linalg.svd(poses.rotation.mean(dim=0))
+    flip = torch.eye(3).to(left)
+    flip[2, 2] = torch.linalg.det(left @ right)
+    return Pose((left @ flip @ right)[None], poses.translation.mean(dim=0, keepdim=True))
 
 
 def falling_away(depth: Tensor, mask: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from gan2shape.networks.agreement import FrontsAndViews, disagreement, pose_error
 from gan2shape.networks.trained import NetworkSizes
 from gan2shape.networks.turned import TURNED, TurnedNetworks
-from gan2shape.networks.turning import YAW_STD_DEG
+from gan2shape.networks.turning import TURN_DEG
 from gan2shape.priors.distributions import GENERIC_LIGHTING
 from gan2shape.render import Lighting, normals_from_depth, render
 from gan2shape.render.units import lighting_to_units
@@ -69,7 +69,7 @@ class TurnedTask(AdamTask):
     ) -> None:
         self.settle, self.validate = settle, validate
         sizes = NetworkSizes.scaled(pictures.size, settings.width_multiplier)
-        own: dict[str, Any] = {"settle": settle, "generator": pictures.loaded.identity, "yaw_std_deg": YAW_STD_DEG}
+        own: dict[str, Any] = {"settle": settle, "generator": pictures.loaded.identity, "turn_deg": TURN_DEG}
         own |= {"masker": pictures.masker_name, "encoder": _fingerprint(pictures.encoder)}
         self.pictures: TurnedViews
         super().__init__(pictures, settings, sizes, device=device, **own)

@@ -27,7 +27,7 @@ class TurnedViews:
     there turned and lit anew; every second view is hardly turned, so that it shows the front nearly pixel by pixel.
     All nod and are lit from other sides and heights: turns alone leave every row of the picture to itself.
 
-    Keys: ``front`` (B, 3, S, S) signed, ``turn`` (B,) what is left of its turn in standard deviations, ``mask`` and
+    Keys: ``front`` (B, 3, S, S) signed, ``turn`` (B,) what is left of its turn in units of `TURN_DEG`, ``mask`` and
     ``ellipsoid`` (B, 1, S, S) of the front; ``view`` (B, 1 + V, 3, S, S) signed, the picture as it was drawn and V
     views, ``view_turn`` (B, 1 + V), ``view_nod`` (B, 1 + V) the nods that were asked for, in degrees.
 

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from gan2shape.losses import photometric
 from gan2shape.networks.agreement import equally_bright
 from gan2shape.networks.latents import LatentEncoder
-from gan2shape.networks.turning import YAW_STD_DEG, Turning, mirror_difference, without
+from gan2shape.networks.turning import TURN_DEG, Turning, mirror_difference, without
 from gan2shape.priors.distributions import GENERIC_LIGHTING
 from gan2shape.render import Camera, Lighting, Pose, normals_from_depth, reproject, shade, unshade
 
@@ -63,7 +63,7 @@ def find_turning(encoder: LatentEncoder, image: Tensor, probed: Mapping[str, Ten
         spread = float((odd @ direction).std())
         light_spread, height_spread = (float((latents @ along).std()) for along in (light, height))
         # Crude renderings answer to a turn with a part of what the generator would do; so they do to a nod.
-        part = float(turn @ direction) / (2 * _YAW_DEG) * YAW_STD_DEG / spread
+        part = float(turn @ direction) / (2 * _YAW_DEG) * TURN_DEG / spread
         pitch = without(without(nod, light), direction) / (2 * _PITCH_DEG * part)
         return Turning(direction, light, height, pitch, spread, light_spread, height_spread, encoder)
 
@@ -102,7 +102,7 @@ def calibrated(
         ]
         return float(_ANGLES_DEG[errors.index(min(errors))])
 
-    yaw, pitch = angle(1, by=_ASKED_DEG / YAW_STD_DEG), angle(0, pitch_deg=_ASKED_DEG)
+    yaw, pitch = angle(1, by=_ASKED_DEG / TURN_DEG), angle(0, pitch_deg=_ASKED_DEG)
     return replace(turning, spread=turning.spread * _ASKED_DEG / yaw, pitch=turning.pitch * (_ASKED_DEG / pitch))
 
 
