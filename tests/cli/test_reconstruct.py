@@ -298,6 +298,12 @@ def test_the_default_refuses_by_name_what_it_would_not_use(flags: list[str], mis
     assert "take --preset ellipsoid" in said
 
 
+def test_turned_views_are_for_other_files_of_the_bundled_generator_too(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--generator", "copy.safetensors", "--config.start", "turned", "--config.turned.views", "5"]
+    config = plan_of(capsys, "reconstruct", "face.png", *flags)["config"]
+    assert (config["start"], config["turned"]["views"]) == ("turned", 5)
+
+
 def test_the_demo_with_another_generator_or_other_features_takes_the_steps(capsys: pytest.CaptureFixture[str]) -> None:
     for flags in (["--generator", "own.safetensors"], ["--features", "vgg16.pth"]):
         assert config_from_dict(plan_of(capsys, "demo", *flags)["config"]) == PRESETS["ellipsoid"]

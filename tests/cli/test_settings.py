@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from gan2shape.cli.settings import check_settings
 from gan2shape.reconstruct.presets import PRESETS
+
+Mistake = Callable[..., str]
 
 
 @pytest.mark.parametrize("name", list(PRESETS))
@@ -49,12 +52,38 @@ def test_every_preset_is_accepted(name: str) -> None:
         ("--config.yaw-limit-deg", "100", "must be from 0 to 90"),
     ],
 )
-def test_impossible_numbers(flag: str, value: str, said: str, mistake: Callable[..., str]) -> None:
+def test_impossible_numbers(flag: str, value: str, said: str, mistake: Mistake) -> None:
     message = mistake("reconstruct", "picture.png", flag, value)
     assert said in message
     assert flag in message or flag[2:].rpartition(".")[0] in message  # Some classes check themselves, as a whole.
 
 
-def test_no_steps_of_inversion(mistake: Callable[..., str]) -> None:
+def test_no_steps_of_inversion(mistake: Mistake) -> None:
     flags = [word for part in ("survey", "narrow", "final") for word in (f"--config.inversion.{part}-steps", "0")]
     assert "must be positive" in mistake("reconstruct", "picture.png", *flags)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--generator", "own.safetensors", "--config.turned.views", "5"],
+        ["--generator", "own.safetensors", "--config.turned.views=48"],  # The default's own number does nothing either.
+        ["--preset", "paper-cat", "--config.turned.views", "5"],
+        ["--config.start", "ellipsoid", "--config.turned.views", "5"],
+        ["--config.turned.views", "5", "--config.crop", "0.5"],
+    ],
+)
+def test_the_steps_refuse_by_name_what_only_turned_views_have(flags: list[str], mistake: Mistake) -> None:
+    said = mistake("reconstruct", "face.png", *flags, "--dry-run")
+    name = "paper-cat" if "paper-cat" in flags else "ellipsoid"
+    assert said.startswith("gan2shape: --config.turned.views: only the preset default, for the bundled generator, has")
+    assert f"({name}) start from an ellipsoid; leave it out" in said
+
+
+def test_the_bundled_encoder_is_refused_for_another_generator(
+    tiny: list[str], picture: Path, checkpoint: Path, tmp_path: Path, mistake: Mistake
+) -> None:
+    said = mistake("reconstruct", picture, "-o", tmp_path / "out", *tiny, "--config.inversion.encoder")
+    assert "--config.inversion.encoder: expected the bundled generator" in said
+    assert f"got {checkpoint.name}; leave it out" in said
+    assert not (tmp_path / "out").exists()

@@ -19,12 +19,14 @@ from gan2shape.generators.protocol import FeatureExtractor
 from gan2shape.io.checkpoints import read_one_tensor, sha256
 from gan2shape.io.framing import Frame, centre_frame, whole_frame
 from gan2shape.io.images import read_alpha, read_image, upright_size
+from gan2shape.networks.latents import encoder_of
 from gan2shape.priors.cutout import SIDE_PX, cutout_mask
 from gan2shape.priors.masks import auto_mask, no_mask, read_mask
 from gan2shape.reconstruct.target import Framing
 
 if TYPE_CHECKING:
     from gan2shape.cli.reconstruct import Reconstruct
+    from gan2shape.reconstruct.config import ReconstructConfig
 
 MOST_CONTEXT = 2.0
 """Side of what rembg is shown of a photo, in sides of the frame: more would leave the frame too few of its pixels."""
@@ -109,6 +111,19 @@ def with_features(loaded: LoadedGenerator, source: str) -> LoadedGenerator:
 
     vgg = load_vgg(source).to(device).eval().requires_grad_(False)
     return dataclasses.replace(loaded, features=vgg, features_from=f"{Path(source).name} {sha256(source)}")
+
+
+def check_encoder(config: ReconstructConfig, loaded: LoadedGenerator) -> None:
+    """Refuse a start from the bundled encoder where that belongs to another generator.
+
+    Raises:
+        UserError: naming the flag.
+    """
+    if config.inversion.encoder and encoder_of(loaded.identity, latent_dim=loaded.generator.latent_dim) is None:
+        raise UserError(
+            "--config.inversion.encoder: expected the bundled generator, to which the bundled encoder belongs; got "
+            f"{loaded.name}; leave it out"
+        )
 
 
 def perceptual_features(verb: Reconstruct, loaded: LoadedGenerator) -> FeatureExtractor | None:

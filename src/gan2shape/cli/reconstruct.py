@@ -36,7 +36,8 @@ _OF_STEPS = (
     *("--view-mvn", "--light-mvn", "--compat"),
 )
 _START = "--config.start"
-_OF_EVERY_START = ("--config.turned", "--config.inversion", "--config.yaw-limit-deg", _START, "--config.name")
+_OF_TURNED = "--config.turned."
+_OF_EVERY_START = (_OF_TURNED, "--config.inversion", "--config.yaw-limit-deg", _START, "--config.name")
 SAMPLE_TRUNCATION = 0.7
 """Of the pictures of ``--sample``, as of ``gan2shape sample``: typical ones rather than the GAN's rarest."""
 
@@ -133,13 +134,14 @@ class Reconstruct:
         if self.method != GAN2SHAPE:
             run_method(self, folders)
             return
-        from gan2shape.cli.inputs import perceptual_features
+        from gan2shape.cli.inputs import check_encoder, perceptual_features
         from gan2shape.reconstruct.reconstructor import reconstructor_for
 
         loaded = self.runtime.load(self.config.projection.offset_layers)
         verb, weights = started_from(self, loaded)
         features = perceptual_features(verb, loaded)
         framing = reconstructor_for(loaded, verb.config, features=features, initial_weights=weights).framing
+        check_encoder(self.config, loaded)
         for _ in self._jobs(loaded, framing, latents):
             pass  # Every input is read once before the first run, so that a mistake in the last one shows at once.
         for index, job in enumerate(self._jobs(loaded, framing, latents), start=1):
@@ -218,8 +220,7 @@ def needs_steps(arguments: Sequence[str]) -> str | None:
         return "--generator"
     if argument_of(arguments, _START) == ELLIPSOID:
         return _START
-    for argument in arguments:
-        flag = argument.partition("=")[0].replace("_", "-")  # Both spellings are understood.
+    for flag in _flags(arguments):
         if flag in _OF_STEPS or (flag.startswith("--config.") and not flag.startswith(_OF_EVERY_START)):
             return flag
     return None
@@ -229,11 +230,25 @@ def preset_of(arguments: Sequence[str], default: str = "default") -> Reconstruct
     """The preset or configuration file that the arguments name; it has to be known before they can be parsed.
 
     Raises:
-        UserError: no such preset, no such file, or a flag that the preset has no use for.
+        UserError: no such preset, no such file, or a flag that the preset or file has no use for.
     """
-    named = config_named_in(arguments)
-    if named is not None:
-        return named
+    config = config_named_in(arguments) or _chosen_preset(arguments, default)
+    unused = next((flag for flag in _flags(arguments) if flag.startswith(_OF_TURNED)), None)
+    if unused and (argument_of(arguments, _START) or config.start) != "turned":
+        raise UserError(
+            f"{unused}: only the preset default, for the bundled generator, has a use for it; these settings "
+            f"({config.name}) start from an ellipsoid; leave it out"
+        )
+    return config
+
+
+def _flags(arguments: Sequence[str]) -> Iterator[str]:
+    """The arguments without values behind "=", in one of the two spellings that are understood."""
+    return (argument.partition("=")[0].replace("_", "-") for argument in arguments)
+
+
+def _chosen_preset(arguments: Sequence[str], default: str) -> ReconstructConfig:
+    """The preset that ``--preset`` names, or the one that fits the other arguments; errors as `preset_of`."""
     chosen, stepwise = argument_of(arguments, "--preset"), needs_steps(arguments)
     name = chosen or (ELLIPSOID if PRESETS[default].start == "turned" and stepwise else default)
     if name not in PRESETS:
