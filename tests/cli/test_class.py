@@ -116,5 +116,26 @@ def test_a_class_that_does_not_suit_is_one_line(
     assert not (tmp_path / "out.safetensors").exists()
 
 
+@pytest.mark.parametrize("verb", ["demo", "reconstruct", "pretrain"])
+@pytest.mark.parametrize(
+    "flag, value, says",
+    [
+        ("--class", "1", "knows no classes; leave out the class 1 (--class)"),
+        ("--latent-dim", "7", "its latents have 256 numbers; leave out 7 (--latent-dim)"),
+        ("--seed", str(2**70), "--seed must be a whole number of at most 64 bits"),
+        ("--threads", "-1", "--threads must be from 0 to 1024; got -1"),
+    ],
+)
+def test_a_dry_run_refuses_what_the_run_refuses(
+    verb: str, flag: str, value: str, says: str, tmp_path: Path, mistake: Mistake
+) -> None:
+    own = ["--sample", "0"] if verb == "reconstruct" else []
+    arguments = [verb, *own, "-o", tmp_path / "out", flag, value]
+    said = mistake(*arguments, "--dry-run")
+    assert says in said
+    assert mistake(*arguments) == said
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_flags_reach_the_loader(conditional: Path) -> None:
     assert Runtime(generator=str(conditional), class_index=1).load().class_index == 1

@@ -91,17 +91,17 @@ def test_a_divergence_is_a_warning_of_the_result(tmp_path: Path) -> None:
 
 
 def test_inversion_starts_from_what_the_encoder_proposes() -> None:
-    """One step from four random latents is far off; the encoder's proposal needs none."""
-    target, alone = own_target(), replace(QUICK.inversion, encoder=False)
+    """The best of four random latents and the mean is far off after one step; the encoder's proposal needs none."""
+    target, quick = own_target(), replace(QUICK.inversion, final_steps=0)
     encoder = encoder_of(bundled().identity)
     assert encoder is not None
     with torch.no_grad():
         proposed = bundled().generator.synthesize(encoder(target.image)).clamp(-1, 1)
     reached = float(10 * torch.log10(4 / (proposed - target.image).square().mean()))
     (_, without), (_, started) = (
-        find_latent(target.image, bundled(), settings, seed=0) for settings in (alone, QUICK.inversion)
+        find_latent(target.image, bundled(), settings, seed=0) for settings in (replace(quick, encoder=False), quick)
     )
-    assert started > without + 1
+    assert started > without + 5
     assert started > reached - 0.5
 
 

@@ -28,6 +28,15 @@ class Threads:
     threads: Annotated[int, arg(metavar="COUNT")] = 0
     """CPU threads (0: as many as PyTorch chooses). Results are repeatable for the same number."""
 
+    def check_threads(self) -> None:
+        """Refuse an impossible number of threads.
+
+        Raises:
+            UserError: naming the flag.
+        """
+        if not 0 <= self.threads <= _MOST_THREADS:
+            raise UserError(f"--threads must be from 0 to {_MOST_THREADS}; got {self.threads}")
+
     def limit(self) -> None:
         """Set the number of threads.
 
@@ -36,8 +45,7 @@ class Threads:
         """
         import torch
 
-        if not 0 <= self.threads <= _MOST_THREADS:
-            raise UserError(f"--threads must be from 0 to {_MOST_THREADS}; got {self.threads}")
+        self.check_threads()
         if self.threads:
             torch.set_num_threads(self.threads)
 
@@ -80,6 +88,20 @@ class Runtime(Compute):
     Python code that makes maps of pictures."""
     seed: int = 0
     """Seed of everything random; the same seed gives the same result on a CPU (on a GPU nearly the same)."""
+
+    def check(self) -> None:
+        """Refuse what needs no file of the user's to be seen, as a dry run does.
+
+        Raises:
+            UserError: a number of threads or seed that is not possible, or a class or size of latents that the bundled
+                generator does not have.
+        """
+        self.check_threads()
+        check_seed(self.seed, "--seed")
+        if self.generator == "bundled" and (self.class_index is not None or self.latent_dim is not None):
+            from gan2shape.generators.load import describe_generator
+
+            describe_generator(self.generator, class_index=self.class_index, latent_dim=self.latent_dim)
 
     def load(self, offset_layers: int | None = None) -> LoadedGenerator:
         """The generator, frozen, on the device.
