@@ -72,7 +72,7 @@ class Pretrain:
             UserError: settings, generator or folder that cannot be used, or pictures without objects.
         """
         check_settings(self.config)
-        self.runtime.check()
+        self.runtime.check_runtime()
         if self.config.start != "ellipsoid":
             raise UserError(f"--preset {self.config.name}: nothing in it can be pre-trained; take --preset pretrain")
         if self.mask not in ("auto", "none"):

@@ -121,7 +121,7 @@ class Reconstruct:
         """Reconstruct all pictures, with the latents that are known."""
         check_settings(self.config)
         check_method(self)
-        self.runtime.check()
+        self.runtime.check_runtime()
         self.framing.check(self.pictures)
         folders = self._folders()
         if self.dry_run:

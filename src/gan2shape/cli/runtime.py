@@ -89,7 +89,7 @@ class Runtime(Compute):
     seed: int = 0
     """Seed of everything random; the same seed gives the same result on a CPU (on a GPU nearly the same)."""
 
-    def check(self) -> None:
+    def check_runtime(self) -> None:
         """Refuse what needs no file of the user's to be seen, as a dry run does.
 
         Raises:
