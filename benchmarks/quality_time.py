@@ -158,7 +158,7 @@ def rows_of(setting: Setting, index: int, budgets: Sequence[float] = BUDGETS) ->
     nets, picture, began = setting.copy(), setting.picture(index), time.process_time()
     image = framing_for(setting.loaded, nets).to_working(picture)
     with torch.no_grad():
-        scenes = [nets(image)]
+        scenes = [setting.start(image)]
     one_pass = {**setting.score(scenes[0], index), "iterations": 0, "seconds": round(time.process_time() - began, 2)}
     began = time.process_time()
     find_latent(picture, setting.loaded, setting.config.inversion, seed=setting.seed)

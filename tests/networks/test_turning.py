@@ -15,7 +15,17 @@ from gan2shape.io.checkpoints import write_tensors
 from gan2shape.networks.latents import LatentEncoder
 from gan2shape.networks.trained import NetworkSizes, save_networks
 from gan2shape.networks.turned import TURNED, TurnedNetworks, load_turned
-from gan2shape.networks.turning import LIT, NOD_DEG, Turning, drawn_moves, load_turning, mirror_difference, without
+from gan2shape.networks.turning import (
+    LIT,
+    MIRRORED_POSE,
+    NOD_DEG,
+    Turning,
+    drawn_moves,
+    load_turning,
+    mirror_difference,
+    with_pose_reading,
+    without,
+)
 from tests.train.planted import HEIGHT, LIGHT, TURN, WIDTH, Planted
 
 SIZES = NetworkSizes(16, 4, 4, WIDTH)
@@ -116,6 +126,39 @@ def test_vectors_are_taken_one_by_one_too(rng: torch.Generator) -> None:
     values, direction = torch.randn(4, 7, generator=rng), F.normalize(torch.randn(7, generator=rng), dim=0)
     for one, row in zip(values, without(values, direction), strict=True):
         torch.testing.assert_close(without(one, direction), row)
+
+
+def planted_poses(planted: Planted, count: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Pictures of which the first part is the yaw and one of the looks the pitch, and their poses (count, 6)."""
+    parts, poses = torch.randn(count, WIDTH, generator=rng), torch.zeros(count, 6)
+    poses[:, 0], poses[:, 1] = 0.05 * parts[:, NOD] + 0.02, 0.3 * parts[:, TURN]
+    return planted.pictures(parts), poses
+
+
+def test_a_reading_of_poses_finds_those_of_other_pictures(turning: Turning, rng: torch.Generator) -> None:
+    planted = turning.encoder
+    planted.mean = torch.full((WIDTH,), 0.3)
+    assert turning.pose is None
+    with pytest.raises(ValueError, match="no reading of poses was fitted"):
+        turning.pose_units(torch.zeros(1, 3, 16, 16))
+    reading = with_pose_reading(turning, *planted_poses(planted, 4000, rng))
+    images, poses = planted_poses(planted, 50, rng)
+    read = reading.pose_units(images)
+    torch.testing.assert_close(read, poses, rtol=0, atol=0.02)
+    torch.testing.assert_close(reading.pose_units(images.flip(-1)), read * torch.tensor(MIRRORED_POSE))
+    torch.testing.assert_close(reading.coordinate(images), turning.coordinate(images))
+
+
+def test_a_reading_of_poses_is_read_back_and_checked(turning: Turning, tmp_path: Path, rng: torch.Generator) -> None:
+    encoder = LatentEncoder(SIZES)
+    assert load_turning(written(turning, tmp_path), encoder).pose is None
+    reading = replace(turning, pose=torch.randn(WIDTH + 1, 6, generator=rng))
+    found = load_turning(written(reading, tmp_path), encoder).pose
+    assert found is not None
+    assert torch.equal(found, reading.pose)
+    for wrong in (torch.zeros(WIDTH, 6), torch.zeros(WIDTH + 1, 5), torch.full((WIDTH + 1, 6), float("nan"))):
+        with pytest.raises(CheckpointError, match=r"turning\.pose"):
+            load_turning(written(turning, tmp_path, pose=wrong), encoder)
 
 
 def written(turning: Turning, folder: Path, **changed: Tensor | None) -> Path:

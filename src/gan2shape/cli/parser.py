@@ -25,6 +25,7 @@ from gan2shape.cli.reconstruct import Reconstruct, preset_of
 from gan2shape.cli.render import Render
 from gan2shape.cli.sample import Sample
 from gan2shape.cli.train_baselines import Supervised, Unsup3d
+from gan2shape.cli.train_distill import Distill
 from gan2shape.cli.train_encoder import Encoder
 from gan2shape.cli.train_probe import Probe
 from gan2shape.cli.train_stylegan2 import Stylegan2
@@ -55,6 +56,7 @@ GROUPS: dict[str, tuple[str, dict[str, Any]]] = {
             "supervised": Supervised,
             "encoder": Encoder,
             "turned": Turned,
+            "distill": Distill,
             "probe": Probe,
         },
     ),

@@ -48,6 +48,7 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("turned.refinements", 1, math.inf),
     ("turned.batch_size", 1, math.inf),
     ("turned.learning_rate", 0, 1),
+    ("turned.final_rate", 1e-6, 1),
     ("turned.weight_decay", 0, 1),
     ("turned.*", 0, math.inf),
     ("inversion.samples", 1, math.inf),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from gan2shape.errors import CheckpointError
 from gan2shape.io.checkpoints import read_tensors
@@ -24,6 +25,11 @@ _STILL = 0.2
 _CHUNK = 64
 _PREFIX = "turning."
 _DIRECTIONS = ("direction", "light", "height", "pitch")
+_POSE = "pose"
+_RIDGE = 30.0
+"""Of the linear reading of poses, in squared units of the latents."""
+MIRRORED_POSE = (1.0, -1.0, -1.0, -1.0, 1.0, 1.0)
+"""Signs of a pose's numbers (pitch, yaw, roll, shifts) in a mirror image."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +46,8 @@ class Turning:
         light_spread: that of their latents along ``light``.
         height_spread: that of their latents along ``height``.
         encoder: pictures to latents.
+        pose: linear reading (latent_dim + 1, 6) of poses, in network units, from latents less their mean and a one;
+            None where none was fitted (``gan2shape train distill`` does).
     """
 
     direction: Tensor
@@ -50,6 +58,20 @@ class Turning:
     light_spread: float
     height_spread: float
     encoder: LatentEncoder
+    pose: Tensor | None = None
+
+    @torch.no_grad()
+    def pose_units(self, images: Tensor) -> Tensor:
+        """The poses (N, 6) of signed pictures (N, 3, S, S) in network units, as they are read off the latents of the
+        pictures and of their mirror images.
+
+        Raises:
+            ValueError: no reading was fitted.
+        """
+        if self.pose is None:
+            raise ValueError("no reading of poses was fitted to these directions")
+        own, mirrored = (latent_features(self.encoder, image) @ self.pose for image in (images, images.flip(-1)))
+        return (own + mirrored * own.new_tensor(MIRRORED_POSE)) / 2
 
     @torch.no_grad()
     def coordinate(self, images: Tensor) -> Tensor:
@@ -78,6 +100,8 @@ class Turning:
         """Everything but the encoder, to be kept in a file of networks."""
         parts = {"direction": self.direction, "light": self.light, "height": self.height, "pitch": self.pitch}
         parts["spreads"] = torch.tensor([self.spread, self.light_spread, self.height_spread])
+        if self.pose is not None:
+            parts[_POSE] = self.pose
         return {f"{_PREFIX}{name}": tensor.cpu() for name, tensor in parts.items()}
 
 
@@ -87,6 +111,22 @@ def drawn_moves(shape: tuple[int, ...], *, rng: torch.Generator, lit: float = LI
     turn, side, nod, above = torch.randn((4, *shape), generator=rng, device=rng.device)
     turn[..., 1::2] *= _STILL
     return turn, lit * side, NOD_DEG * nod, lit * above
+
+
+@torch.no_grad()
+def latent_features(encoder: LatentEncoder, images: Tensor) -> Tensor:
+    """What poses are linear in (N, latent_dim + 1), of signed pictures (N, 3, S, S): latents less their mean, a 1."""
+    latents = torch.cat([encoder(chunk) for chunk in images.split(_CHUNK)]) - encoder.mean
+    return F.pad(latents, (0, 1), value=1.0)
+
+
+def with_pose_reading(turning: Turning, images: Tensor, poses: Tensor) -> Turning:
+    """The same directions with the reading of poses that fits known ones (N, 6), in network units, of signed pictures
+    (N, 3, S, S) and their mirror images best: ridge regression."""
+    features = torch.cat([latent_features(turning.encoder, image) for image in (images, images.flip(-1))]).double()
+    wanted = torch.cat([poses, poses * poses.new_tensor(MIRRORED_POSE)]).double()
+    square = features.T @ features + _RIDGE * torch.eye(features.shape[1]).to(features)
+    return replace(turning, pose=torch.linalg.solve(square, features.T @ wanted).to(images))
 
 
 def mirror_difference(encoder: LatentEncoder, image: Tensor) -> Tensor:
@@ -111,11 +151,15 @@ def load_turning(file: Path, encoder: LatentEncoder) -> Turning:
     _check(file, found, encoder.mean.shape)
     direction, light, height, pitch = (found[name].to(encoder.mean.device) for name in _DIRECTIONS)
     spread, light_spread, height_spread = found["spreads"].tolist()
-    return Turning(direction, light, height, pitch, spread, light_spread, height_spread, encoder)
+    pose = found[_POSE].to(direction) if _POSE in found else None
+    return Turning(direction, light, height, pitch, spread, light_spread, height_spread, encoder, pose)
 
 
 def _check(file: Path, found: Mapping[str, Tensor], of_latents: torch.Size) -> None:
-    for name, shape in {**dict.fromkeys(_DIRECTIONS, of_latents), "spreads": torch.Size([3])}.items():
+    expected = {**dict.fromkeys(_DIRECTIONS, of_latents), "spreads": torch.Size([3])}
+    if _POSE in found:
+        expected[_POSE] = torch.Size([of_latents[0] + 1, len(MIRRORED_POSE)])
+    for name, shape in expected.items():
         got = tuple(found[name].shape) if name in found else "nothing"
         if got != tuple(shape):
             raise CheckpointError(f"{file}: expected {_PREFIX}{name} of shape {tuple(shape)}; got {got}")

@@ -128,7 +128,7 @@ class Projection:
 class Turned:
     """Refinement of what the bundled networks see, on views that the generator turns and lights by itself."""
 
-    views: int = 48
+    views: int = 96
     """Views that the generator paints; every second one is hardly turned."""
     typical: float = 0.6
     """How far the object of the views is from the mean latent, as a fraction of what the encoder sees in the picture:
@@ -137,14 +137,16 @@ class Turned:
     """Standard deviation of the views' lights, sideways and in height, in those that the generator's pictures have."""
     hold: int = 20
     """First iterations, in which only the poses of the views move."""
-    refine: int = 70
+    refine: int = 140
     """Iterations of a refinement; 0 leaves it out."""
     refinements: int = 3
     """Refinements, each on views of its own; their depths and poses are averaged, which more time makes better."""
     batch_size: int = 8
     """Views in one iteration."""
     learning_rate: float = 1e-4
-    """Of the depth network; the poses of views move 30 times as fast."""
+    """Of the depth network at the start; the poses of views move 30 times as fast."""
+    final_rate: float = 0.2
+    """Learning rate at the end as a fraction of that at the start (1: constant)."""
     weight_decay: float = 5e-4
     """Coupled L2 weight decay."""
     smoothness: float = 0.02

@@ -24,8 +24,9 @@ from gan2shape.networks.trained import (
     load_unsup3d,
     read_about,
 )
-from gan2shape.networks.turned import TURNED, load_turned
+from gan2shape.networks.turned import TURNED
 from gan2shape.reconstruct.pipeline import PROGRESS_FILE, SHEET_FILE, TARGET_FILE, Job
+from gan2shape.reconstruct.turned import load_one_pass
 from gan2shape.render import Camera, Lighting, Pose, Scene
 from gan2shape.result import GeneratorRecord, ReconstructionResult
 
@@ -83,8 +84,8 @@ def load_method(name: str, file: Path, device: torch.device | str = "cpu") -> Tr
         network = load_depth_network(file).to(device)
         camera, predict, warnings = Camera(network.image_size), partial(depth_scene, network), (DEPTH_ALONE,)
     elif name == TURNED:
-        turned = load_turned(file).to(device)
-        camera, predict, warnings = turned.camera, turned.__call__, (UNJUDGED,)
+        one_pass = load_one_pass(file, device)
+        camera, predict, warnings = one_pass.camera, one_pass.__call__, (UNJUDGED,)
     else:
         raise ValueError(f"the method must be one of {', '.join(METHODS)}; got {name!r}")
     record = GeneratorRecord(file.name, sha256(file))

@@ -28,7 +28,8 @@ from gan2shape.reconstruct.progress import Progress, StepRunner, gather_weights
 from gan2shape.reconstruct.target import Framing, Target
 from gan2shape.reconstruct.turned_refinement import ViewPoses, mean_scene, object_in, paint_views, refine_turned
 from gan2shape.reconstruct.watch import OnEvent, ignore
-from gan2shape.render import DepthRange, Lighting, Pose, Scene
+from gan2shape.render import Camera, DepthRange, Lighting, Pose, Scene
+from gan2shape.render.units import PoseRange, pose_from_units
 from gan2shape.result import ReconstructionResult
 
 _CORRECTIONS = 2
@@ -58,13 +59,27 @@ class TurnedStart:
     networks: TurnedNetworks
     turning: Turning
 
+    @property
+    def camera(self) -> Camera:
+        """What the scenes are seen with."""
+        return self.networks.camera
 
-def load_start(loaded: LoadedGenerator, file: Path | None = None) -> TurnedStart:
+    @torch.no_grad()
+    def __call__(self, image: Tensor) -> Scene:
+        """The scene in signed pictures (B, 3, S, S): its pose is read off their latents where a reading was fitted, and
+        seen by a network else."""
+        if self.turning.pose is None:
+            return self.networks(image)
+        return self.networks.seen(image, pose_from_units(self.turning.pose_units(image), PoseRange()))
+
+
+def load_start(loaded: LoadedGenerator, file: Path | None = None, *, encoder: Path | None = None) -> TurnedStart:
     """The networks and directions of a file of ``gan2shape train turned``, for the generator that they were made for.
 
     Args:
         loaded: the generator.
-        file: the bundled one if None; its directions were found with the bundled encoder.
+        file: the bundled one if None.
+        encoder: file of the encoder that its directions were found with; the bundled one if None.
 
     Raises:
         CheckpointError: files that cannot be used, or that belong to another generator.
@@ -76,11 +91,23 @@ def load_start(loaded: LoadedGenerator, file: Path | None = None) -> TurnedStart
             f"{file.name}: expected networks that learned from {loaded.name}; got those of another GAN"
         )
     device = loaded.w_mean.device
-    inverse = encoder_of(loaded.identity, latent_dim=loaded.generator.latent_dim)
+    inverse = encoder_of(loaded.identity, encoder, latent_dim=loaded.generator.latent_dim)
     if inverse is None:
-        raise CheckpointError(f"{file.name}: expected networks of the bundled generator; got those of {loaded.name}")
+        raise CheckpointError(f"{file.name}: expected an encoder of {loaded.name} beside it; got none")
     networks = load_turned(file).to(device)
     return TurnedStart(networks, load_turning(file, inverse.to(device)))
+
+
+def load_one_pass(file: Path, device: torch.device | str = "cpu") -> TurnedNetworks | TurnedStart:
+    """What sees pictures in one pass: the networks of a file of ``gan2shape train turned`` or ``train distill``, with
+    the latent directions where the generator's encoder is bundled.
+
+    Raises:
+        CheckpointError: files that cannot be used.
+    """
+    networks = load_turned(file).to(device)
+    inverse = encoder_of(str(read_about(file).get("generator")))
+    return networks if inverse is None else TurnedStart(networks, load_turning(file, inverse.to(device)))
 
 
 def is_bundled(loaded: LoadedGenerator) -> bool:
@@ -121,8 +148,7 @@ class TurnedReconstructor:
         self.config.prior.box(target.mask)  # Refuses a mask without an object.
         target, nets = target.to(self.device), deepcopy(self.start.networks).requires_grad_(True)
         run = StepRunner({"factors": nets}, seed=seed, device=self.device, on_event=on_event, keep=keep, resume=resume)
-        with torch.no_grad():
-            scene = nets(target.image)
+        scene = self.start(target.image)
         if self.config.turned.refine:
             scene = self._refined(run, nets, target) or scene
         scene, outline = self._completed(scene, target)

@@ -134,7 +134,7 @@ def refine_turned(
         weights = {"smooth": settings.smoothness, "depth_smooth": settings.depth_smoothness, "pose_weight": _HELD}
         return disagreement(nets, depth, shown[chosen], poses(chosen), **weights)
 
-    adam = Adam(settings.learning_rate, weight_decay=settings.weight_decay)
+    adam = Adam(settings.learning_rate, weight_decay=settings.weight_decay, final=settings.final_rate)
     minimize([nets.depth_net, poses], losses, steps=steps, adam=adam, on_iteration=on_iteration)
     return poses.scene(nets, image, shown)
 

@@ -1,0 +1,126 @@
+"""``gan2shape train distill``: networks of one pass learn what refinements of a generator's objects found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import arg
+
+from gan2shape.cli.runtime import Runtime, say
+from gan2shape.cli.training import AdamFlags
+from gan2shape.errors import InputError, UserError
+from gan2shape.reconstruct.presets import PRESETS
+
+OBJECTS = "objects"
+"""Folder of the refined objects, in the run folder."""
+
+
+@dataclass(frozen=True)
+class Distill(Runtime, AdamFlags):
+    """Teach the networks of "train turned" what refining many of the generator's own objects finds, without any truth.
+
+    First every object is refined as the preset default refines a picture (some seconds each; they are kept in the run
+    folder, and the same command goes on with them). Then depth and view network learn these shapes and poses, from the
+    pictures and from all their views, and a linear reading of poses off the encoder's latents is fitted. The weights,
+    with the generator's directions, are snapshots/weights.safetensors in the run folder.
+
+    For example:
+      $ gan2shape train distill -o distill --bfloat16
+      $ gan2shape train distill --generator ffhq.pt --encoder encoder.safetensors --init turned.safetensors -o distill
+    """
+
+    init: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: the bundled ones)")] = None
+    """Networks to start from, as gan2shape train turned writes them for the same generator."""
+    encoder: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: the bundled generator's)")] = None
+    """The generator's inverse that they were made with, as gan2shape train encoder writes it."""
+    learning_rate: Annotated[float, arg(metavar="RATE")] = 5e-4
+    """Adam's learning rate at the first iteration."""
+    final_rate: Annotated[float, arg(metavar="FACTOR")] = 0.03
+    """Learning rate of the last iteration as a fraction of the first; it falls exponentially over --steps, which
+    cannot be changed after the start unless this is 1."""
+    steps: Annotated[int, arg(metavar="COUNT")] = 1_500
+    """Iterations in all, those of earlier runs included."""
+    count: Annotated[int, arg(metavar="COUNT")] = 240
+    """Objects that are refined."""
+    views: Annotated[int, arg(metavar="COUNT")] = 48
+    """Views of each, turned and lit anew."""
+    refine: Annotated[int, arg(metavar="COUNT")] = 100
+    """Iterations of each refinement."""
+    truncation: float = 1.0
+    """How far objects may be from the mean latent, from 0 to 1."""
+    validate: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(optional)")] = None
+    """Truth file (.npz) whose pictures are scored at every snapshot; nothing is learned from it."""
+
+    def run(self) -> None:
+        """Refine, then train.
+
+        Raises:
+            UserError: flags, a generator, networks, an encoder or a folder that cannot be used.
+        """
+        settings = self.settings(self.seed)
+        self._check()
+        from gan2shape.cli.progress import new_bars, new_console
+        from gan2shape.cli.validation import read_validation
+        from gan2shape.distributed import process_group
+        from gan2shape.io.checkpoints import sha256
+        from gan2shape.networks.trained import NetworkSizes, describe
+        from gan2shape.networks.turned import bundled_turned
+        from gan2shape.reconstruct.teacher import refined_objects
+        from gan2shape.reconstruct.turned import load_start
+        from gan2shape.train.distill import DistillTask, RefinedViews, pose_reading
+
+        file = bundled_turned() if self.init is None else self.init
+        with process_group(self.torch_device()) as device:
+            self.check_share()
+            loaded = self.load()
+            start = load_start(loaded, file, encoder=self.encoder)
+            size = start.networks.image_size
+            validate = None if self.validate is None else read_validation(self.validate, size)
+            refining = replace(PRESETS["default"].turned, views=self.views, refine=self.refine)
+            with new_bars(new_console()) as bars:
+                bar = bars.add_task("refining objects", total=self.count)
+                objects = refined_objects(
+                    self.output / OBJECTS,
+                    loaded,
+                    start,
+                    count=self.count,
+                    settings=refining,
+                    truncation=self.truncation,
+                    seed=self.seed,
+                    started_from=sha256(file),
+                    on_done=lambda done: bars.update(bar, completed=done),
+                )
+            if len(objects) < self.count:
+                say(f"{self.count - len(objects)} of {self.count} refinements ran away; the others are learned from")
+            description = f"{len(objects)} objects of {loaded.name}, refined with {self.views} views, seed {self.seed}"
+            about = {"generator": loaded.identity, "start": sha256(file), "refine": self.refine}
+            pictures = RefinedViews(objects, description, seed=self.seed)
+            task = DistillTask(
+                pictures,
+                replace(settings, width_multiplier=1.0),
+                start=start.networks,
+                sizes=NetworkSizes(**describe(file)["sizes"]),
+                beside=pose_reading(start.turning, pictures).tensors(),
+                about={**about, "truncation": self.truncation},
+                device=device,
+                validate=validate,
+            )
+            self.train(task)
+
+    def _check(self) -> None:
+        if self.features is not None:
+            raise InputError("--features: turned views are compared by their colours alone; leave it out")
+        if self.width != 1:
+            raise UserError(f"--width: networks have the widths of those they start from; got {self.width:g}")
+        if not 0 < self.truncation <= 1:
+            raise UserError(f"--truncation must be above 0 and at most 1; got {self.truncation:g}")
+        bounds = (
+            ("--count", self.count, 1, 1_000_000),
+            ("--views", self.views, 1, 1000),
+            ("--refine", self.refine, 1, 100_000),
+        )
+        for flag, value, least, most in bounds:
+            if not least <= value <= most:
+                raise UserError(f"{flag} must be from {least} to {most}; got {value}")

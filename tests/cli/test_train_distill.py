@@ -1,0 +1,99 @@
+"""``gan2shape train distill``: refining and learning, going on, and mistakes in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from gan2shape.cli import main
+from gan2shape.networks.latents import load_latent_encoder
+from gan2shape.networks.trained import describe
+from gan2shape.networks.turned import load_turned
+from gan2shape.networks.turning import load_turning
+from tests.cli.test_train_encoder import encoder, weights
+from tests.cli.test_train_turned import train as train_turned
+
+__all__ = ["encoder"]
+Mistake = Callable[..., str]
+FEW = [
+    *("--steps", "2", "--batch-size", "4", "--threads", "1"),
+    *("--count", "3", "--views", "3", "--refine", "2"),
+]
+
+
+@pytest.fixture(scope="module")
+def own(checkpoint: Path, encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The flags that name the small random generator, its inverse, and networks that learned from it."""
+    flags = ["--generator", str(checkpoint), "--encoder", str(encoder)]
+    run = tmp_path_factory.mktemp("start") / "turned"
+    assert train_turned(run, *flags, "--steps", "1") == 0
+    return [*flags, "--init", str(weights(run))]
+
+
+def distill(run: Path, *arguments: object) -> int:
+    return main(["train", "distill", "-o", str(run), *FEW, *map(str, arguments)])
+
+
+def test_objects_are_refined_learned_from_and_kept(
+    own: list[str], encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert distill(run, *own, "--final-rate", "1") == 0
+    assert "2 of 2 iterations" in capsys.readouterr().out
+    objects = sorted((run / "objects").iterdir())
+    assert [file.name for file in objects] == [f"{number:06d}.safetensors" for number in range(3)]
+    made = [file.stat().st_mtime_ns for file in objects]
+    header, before = describe(weights(run)), describe(Path(own[-1]))
+    assert (header["kind"], header["sizes"]) == ("turned", before["sizes"])
+    assert header["about"]["generator"] == before["about"]["generator"]
+    assert header["about"]["pictures"] == "3 objects of tiny.safetensors, refined with 3 views, seed 0"
+    inverse, _ = load_latent_encoder(encoder)
+    turning = load_turning(weights(run), inverse)
+    assert turning.pose_units(torch.zeros(2, 3, 16, 16)).shape == (2, 6)
+    with torch.no_grad():
+        assert load_turned(weights(run)).depth(torch.zeros(1, 3, 16, 16)).shape == (1, 1, 16, 16)
+    assert distill(run, *own, "--final-rate", "1", "--steps", "3", "--resume") == 0
+    assert describe(weights(run))["about"]["steps"] == 3
+    assert [file.stat().st_mtime_ns for file in objects] == made
+
+
+def test_other_objects_are_not_mixed_with_those_that_are_there(
+    own: list[str], tmp_path: Path, mistake: Mistake
+) -> None:
+    assert distill(tmp_path / "run", *own) == 0
+    again = ["train", "distill", "-o", tmp_path / "run", *own, *FEW]
+    assert "holds a training already" in mistake(*again)
+    for changed in (["--views", "4"], ["--refine", "3"], ["--truncation", "0.5"], ["--seed", "1"]):
+        assert "expected an object of the same settings, generator and start" in mistake(*again, "--resume", *changed)
+    assert "was trained with pictures = " in mistake(*again, "--resume", "--count", "4")
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (["--features", "tests.generators.own_gan:pyramid"], "--features: turned views are compared by their colours"),
+        (["--width", "0.5"], "--width: networks have the widths of those they start from; got 0.5"),
+        (["--count", "0"], "--count must be from 1 to 1000000; got 0"),
+        (["--views", "0"], "--views must be from 1 to 1000; got 0"),
+        (["--refine", "0"], "--refine must be from 1 to 100000; got 0"),
+        (["--truncation", "0"], "--truncation must be above 0 and at most 1; got 0"),
+        (["--truncation", "nan"], "--truncation must be above 0 and at most 1; got nan"),
+        (["--steps", "0"], "--steps must be from 1"),
+        (["--seed", str(2**64)], "--seed must be a whole number"),
+        (["--generator", "nowhere.pt"], "no generator at nowhere.pt"),
+        (["--init", "nowhere.safetensors"], "nowhere.safetensors"),
+        (["--validate", "nowhere.npz"], "nowhere.npz"),
+    ],
+)
+def test_mistakes(changed: list[str], said: str, own: list[str], tmp_path: Path, mistake: Mistake) -> None:
+    assert said in mistake("train", "distill", "-o", tmp_path / "run", *own, *FEW, *changed)
+    assert not (tmp_path / "run").exists()
+
+
+def test_networks_of_another_generator(checkpoint: Path, encoder: Path, tmp_path: Path, mistake: Mistake) -> None:
+    command = ["train", "distill", "-o", tmp_path / "run", *FEW, "--generator", checkpoint, "--encoder", encoder]
+    assert "expected networks that learned from tiny.safetensors; got those of another GAN" in mistake(*command)
+    assert not (tmp_path / "run").exists()

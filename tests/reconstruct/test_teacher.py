@@ -1,0 +1,105 @@
+"""Objects of a generator that are refined one by one: what is kept of each, going on, and those that run away."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from gan2shape.errors import InputError
+from gan2shape.io.checkpoints import read_metadata
+from gan2shape.reconstruct import teacher
+from gan2shape.reconstruct.config import Turned
+from gan2shape.reconstruct.optimize import DivergedError
+from gan2shape.reconstruct.teacher import refined_object, refined_objects
+from gan2shape.reconstruct.turned import TurnedStart
+from gan2shape.render.units import PoseRange, pose_from_units
+from tests.reconstruct.known_turns import NOD, SIZE, TURN, known_gan, known_start
+from tests.train.turnable import YAW_DEG
+
+QUICK = Turned(views=5, refine=3, hold=1, batch_size=2)
+
+
+@pytest.fixture(scope="module")
+def start() -> TurnedStart:
+    return known_start()
+
+
+def objects(folder: Path, start: TurnedStart, **changed: Any) -> list[dict[str, torch.Tensor]]:
+    flags = {"count": 3, "settings": QUICK, "truncation": 0.7, "seed": 4, "started_from": "known"}
+    told: list[int] = changed.pop("told", [])
+    return refined_objects(folder, known_gan(), start, **{**flags, **changed}, on_done=told.append)
+
+
+def test_an_object_has_its_views_their_poses_and_one_depth(start: TurnedStart) -> None:
+    gan = known_gan()
+    found = refined_object(gan, start, 2, settings=QUICK, truncation=1.0, seed=0)
+    assert found["view"].dtype == torch.uint8
+    shapes = {"view": (6, 3, SIZE, SIZE), "pose": (6, 6), "depth": (1, SIZE, SIZE), "mask": (1, SIZE, SIZE)}
+    assert {name: tuple(tensor.shape) for name, tensor in found.items()} == shapes
+    assert found["mask"].dtype == torch.bool
+    again = refined_object(gan, start, 2, settings=QUICK, truncation=1.0, seed=0)
+    other = refined_object(gan, start, 3, settings=QUICK, truncation=1.0, seed=0)
+    assert all(torch.equal(again[name], value) for name, value in found.items())
+    assert not any(torch.equal(other[name], found[name]) for name in ("view", "pose", "depth"))
+
+
+def test_the_poses_are_those_of_the_views(start: TurnedStart) -> None:
+    """Hardly refined, they are the turns that the known encoder reads and the nods that were asked for."""
+    gan = known_gan()
+    still = Turned(views=12, refine=1, hold=1, learning_rate=0.0)
+    found = refined_object(gan, start, 0, settings=still, truncation=1.0, seed=0)
+    made = gan.generator.made  # type: ignore[attr-defined]
+    angles = pose_from_units(found["pose"], PoseRange()).euler().rad2deg()[1:]
+    assert float((angles[:, 1] - YAW_DEG * made[:, TURN]).abs().mean()) < 6
+    assert float(torch.corrcoef(torch.stack([angles[:, 0], made[:, NOD]]))[0, 1]) > 0.9
+
+
+def test_finished_objects_are_not_made_again(
+    start: TurnedStart, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[int] = []
+    first = objects(tmp_path, start, count=2, told=told)
+    assert told == [1, 2]
+    made: list[int] = []
+    real = refined_object
+
+    def counted(loaded: Any, begun: TurnedStart, number: int, **flags: Any) -> dict[str, torch.Tensor]:
+        made.append(number)
+        return real(loaded, begun, number, **flags)
+
+    monkeypatch.setattr(teacher, "refined_object", counted)
+    every = objects(tmp_path, start)
+    assert made == [2]
+    assert len(every) == 3
+    for kept, before in zip(every, first, strict=False):
+        assert all(torch.equal(kept[name], value) for name, value in before.items())
+    assert json.loads(read_metadata(tmp_path / "000002.safetensors")["settings"])["truncation"] == 0.7
+
+
+@pytest.mark.parametrize("changed", [{"truncation": 0.5}, {"seed": 5}, {"started_from": "others"}])
+def test_objects_of_other_settings_are_refused(start: TurnedStart, tmp_path: Path, changed: dict[str, Any]) -> None:
+    objects(tmp_path, start, count=1)
+    with pytest.raises(InputError, match=r"000000\.safetensors: expected an object of the same settings"):
+        objects(tmp_path, start, count=1, **changed)
+
+
+def test_an_object_that_runs_away_is_left_out_for_good(
+    start: TurnedStart, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = refined_object
+
+    def unlucky(loaded: Any, begun: TurnedStart, number: int, **flags: Any) -> dict[str, torch.Tensor]:
+        if number != 1:
+            raise DivergedError("the loss became nan", [])
+        return real(loaded, begun, number, **flags)
+
+    monkeypatch.setattr(teacher, "refined_object", unlucky)
+    assert len(objects(tmp_path, start)) == 1
+    assert "view" not in load_file(tmp_path / "000000.safetensors")
+    with pytest.raises(InputError, match="all 1 refinements ran away"):
+        objects(tmp_path, start, count=1)
