@@ -16,8 +16,11 @@ from gan2shape.cli import main
 from gan2shape.cli.methods import TURNED
 from gan2shape.cli.validation import read_validation
 from gan2shape.errors import InputError
+from gan2shape.networks.latents import encoder_of
 from gan2shape.networks.trained import read_about
 from gan2shape.networks.turned import bundled_turned, load_turned
+from gan2shape.networks.turning import load_turning
+from gan2shape.render.units import PoseRange, pose_from_units
 from gan2shape.result import ReconstructionResult
 from tests.train.faces import Spheres
 
@@ -115,10 +118,13 @@ def test_fast_is_a_method(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "warning: one pass takes every picture" in capsys.readouterr().out
     result = ReconstructionResult.load(tmp_path / "sample_head")
     assert (result.method, result.generator.name) == (TURNED, bundled_turned().name)
+    turned = load_turned(bundled_turned())
+    encoder = encoder_of(read_about(bundled_turned())["generator"])
+    assert encoder is not None
     with torch.no_grad():
-        expected = load_turned(bundled_turned())(result.image)
-    torch.testing.assert_close(result.scene.depth, expected.depth)
-    torch.testing.assert_close(result.scene.pose.rotation, expected.pose.rotation)
+        depth, read = turned.depth(result.image), load_turning(bundled_turned(), encoder).pose_units(result.image)
+    torch.testing.assert_close(result.scene.depth, depth)
+    torch.testing.assert_close(result.scene.pose.rotation, pose_from_units(read, PoseRange()).rotation)
     assert (tmp_path / "sample_head" / "mesh.glb").stat().st_size > 10_000
 
 

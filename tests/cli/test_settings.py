@@ -48,6 +48,7 @@ def test_every_preset_is_accepted(name: str) -> None:
         ("--config.turned.refine", "-1", "must be 0 or more"),
         ("--config.turned.batch-size", "0", "must be 1 or more"),
         ("--config.turned.learning-rate", "-1", "must be from 0 to 1"),
+        ("--config.turned.final-rate", "0", "must be from 1e-06 to 1; got 0"),
         ("--config.turned.depth-smoothness", "-1", "must be 0 or more"),
         ("--config.yaw-limit-deg", "100", "must be from 0 to 90"),
     ],

@@ -37,7 +37,15 @@ LOOKS = slice(2, 5)
 OWN = torch.tensor([[0.7, 0.5, 0.3, -0.5, 0.4, 0.6, -0.2]])
 """Yaw, light, three numbers of the look, pitch, height of the light."""
 FRAMING = Framing(SIZE, SIZE, SIZE)
-EXACT = Turned(batch_size=4, hold=0, learning_rate=1e-4, smoothness=1e-3, depth_smoothness=0.0, weight_decay=0.0)
+EXACT = Turned(
+    batch_size=4,
+    hold=0,
+    learning_rate=1e-4,
+    final_rate=1.0,
+    smoothness=1e-3,
+    depth_smoothness=0.0,
+    weight_decay=0.0,
+)
 VIEWS = 12
 
 

@@ -40,9 +40,9 @@ class Distill(Runtime, AdamFlags):
     final_rate: Annotated[float, arg(metavar="FACTOR")] = 0.03
     """Learning rate of the last iteration as a fraction of the first; it falls exponentially over --steps, which
     cannot be changed after the start unless this is 1."""
-    steps: Annotated[int, arg(metavar="COUNT")] = 1_500
+    steps: Annotated[int, arg(metavar="COUNT")] = 1_200
     """Iterations in all, those of earlier runs included."""
-    count: Annotated[int, arg(metavar="COUNT")] = 240
+    count: Annotated[int, arg(metavar="COUNT")] = 200
     """Objects that are refined."""
     views: Annotated[int, arg(metavar="COUNT")] = 48
     """Views of each, turned and lit anew."""
