@@ -131,7 +131,8 @@ def trained_row(name: str, method: str, file: Path, truth: Callable[[], Truth], 
     if method == TURNED:
         about = read_about(file)
         note = f"saw {about['pictures']}, {int(about['steps']):,} x {about['batch_size']} of them in random order"
-        return Row(name, method, answer, sha256(file), note=f"{note}; it learned what refining them had found")
+        found = "; it learned what refining them had found" if "refine" in about else ""
+        return Row(name, method, answer, sha256(file), note=f"{note}{found}")
     note = how_trained(file)
     if method == SUPERVISED:
         note += "; it predicts depth alone: its pose is none, its albedo the picture, its light even"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,9 +12,11 @@ import torch
 from gan2shape.cli import main
 from gan2shape.networks.latents import load_latent_encoder
 from gan2shape.networks.trained import describe
-from gan2shape.networks.turned import load_turned
+from gan2shape.networks.turned import bundled_turned, load_turned
 from gan2shape.networks.turning import load_turning
+from gan2shape.reconstruct import teacher
 from tests.cli.test_train_encoder import encoder, weights
+from tests.cli.test_train_turned import _other
 from tests.cli.test_train_turned import train as train_turned
 
 __all__ = ["encoder"]
@@ -67,7 +70,9 @@ def test_other_objects_are_not_mixed_with_those_that_are_there(
     again = ["train", "distill", "-o", tmp_path / "run", *own, *FEW]
     assert "holds a training already" in mistake(*again)
     for changed in (["--views", "4"], ["--refine", "3"], ["--truncation", "0.5"], ["--seed", "1"]):
-        assert "expected an object of the same settings, generator and start" in mistake(*again, "--resume", *changed)
+        assert "expected an object of the same settings, generator, networks and encoder" in mistake(
+            *again, "--resume", *changed
+        )
     assert "was trained with pictures = " in mistake(*again, "--resume", "--count", "4")
 
 
@@ -93,7 +98,40 @@ def test_mistakes(changed: list[str], said: str, own: list[str], tmp_path: Path,
     assert not (tmp_path / "run").exists()
 
 
-def test_networks_of_another_generator(checkpoint: Path, encoder: Path, tmp_path: Path, mistake: Mistake) -> None:
-    command = ["train", "distill", "-o", tmp_path / "run", *FEW, "--generator", checkpoint, "--encoder", encoder]
-    assert "expected networks that learned from tiny.safetensors; got those of another GAN" in mistake(*command)
+def test_networks_and_encoder_have_to_be_named_and_to_belong(own: list[str], tmp_path: Path, mistake: Mistake) -> None:
+    command = ["train", "distill", "-o", tmp_path / "run", *FEW, *own[:2]]
+    told = mistake(*command, *own[2:4])
+    assert "expected --init FILE, networks for tiny.safetensors; make them with gan2shape train turned" in told
+    told = mistake(*command, *own[4:])
+    assert "expected --encoder FILE, the inverse of tiny.safetensors; make it with gan2shape train encoder" in told
+    other = _other(own[3], tmp_path)
+    assert "expected the encoder that it was made with" in mistake(*command, "--encoder", other, *own[4:])
+    assert "got those of another GAN" in mistake(*command, *own[2:4], "--init", bundled_turned())
     assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_with_a_training_is_refused_before_anything_is_refined(
+    own: list[str], tmp_path: Path, mistake: Mistake
+) -> None:
+    assert train_turned(tmp_path / "run", *own[:4], "--steps", "1") == 0
+    assert "holds a training already" in mistake("train", "distill", "-o", tmp_path / "run", *FEW, *own)
+    assert not (tmp_path / "run" / "objects").exists()
+
+
+def test_ctrl_c_while_refining_keeps_what_is_done(
+    own: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = teacher.refined_object
+
+    def interrupted(loaded: Any, start: Any, number: int, **flags: Any) -> dict[str, torch.Tensor]:
+        if number == 2:
+            raise KeyboardInterrupt
+        return real(loaded, start, number, **flags)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(teacher, "refined_object", interrupted)
+        assert distill(tmp_path / "run", *own) != 0
+    assert "Traceback" not in capsys.readouterr().err
+    assert [file.name for file in (tmp_path / "run" / "objects").iterdir() if file.suffix] != []
+    assert not (tmp_path / "run" / "state.safetensors").exists()
+    assert distill(tmp_path / "run", *own) == 0

@@ -141,7 +141,7 @@ def test_a_reading_of_poses_finds_those_of_other_pictures(turning: Turning, rng:
     assert turning.pose is None
     with pytest.raises(ValueError, match="no reading of poses was fitted"):
         turning.pose_units(torch.zeros(1, 3, 16, 16))
-    reading = with_pose_reading(turning, *planted_poses(planted, 4000, rng))
+    reading = with_pose_reading(turning, [planted_poses(planted, count, rng) for count in (3000, 1000)])
     images, poses = planted_poses(planted, 50, rng)
     read = reading.pose_units(images)
     torch.testing.assert_close(read, poses, rtol=0, atol=0.02)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +33,7 @@ def start() -> TurnedStart:
 
 
 def objects(folder: Path, start: TurnedStart, **changed: Any) -> list[dict[str, torch.Tensor]]:
-    flags = {"count": 3, "settings": QUICK, "truncation": 0.7, "seed": 4, "started_from": "known"}
+    flags = {"count": 3, "settings": QUICK, "truncation": 0.7, "seed": 4}
     told: list[int] = changed.pop("told", [])
     return refined_objects(folder, known_gan(), start, **{**flags, **changed}, on_done=told.append)
 
@@ -81,11 +84,39 @@ def test_finished_objects_are_not_made_again(
     assert json.loads(read_metadata(tmp_path / "000002.safetensors")["settings"])["truncation"] == 0.7
 
 
-@pytest.mark.parametrize("changed", [{"truncation": 0.5}, {"seed": 5}, {"started_from": "others"}])
-def test_objects_of_other_settings_are_refused(start: TurnedStart, tmp_path: Path, changed: dict[str, Any]) -> None:
+@pytest.mark.parametrize("changed", [{"truncation": 0.5}, {"seed": 5}, {"settings": replace(QUICK, views=4)}])
+def test_objects_of_other_settings_are_refused_before_more_are_made(
+    start: TurnedStart, tmp_path: Path, changed: dict[str, Any]
+) -> None:
     objects(tmp_path, start, count=1)
     with pytest.raises(InputError, match=r"000000\.safetensors: expected an object of the same settings"):
-        objects(tmp_path, start, count=1, **changed)
+        objects(tmp_path, start, count=2, **changed)
+    assert [file.name for file in tmp_path.iterdir()] == ["000000.safetensors"]
+
+
+def test_objects_of_other_networks_are_refused(start: TurnedStart, tmp_path: Path) -> None:
+    objects(tmp_path, start, count=1)
+    other = deepcopy(start)
+    with torch.no_grad():
+        next(other.networks.parameters()).add_(0.1)
+    with pytest.raises(InputError, match="same settings, generator, networks and encoder"):
+        objects(tmp_path, other, count=1)
+
+
+def test_processes_share_the_objects_and_make_the_same_ones(
+    start: TurnedStart, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes one after the other, each finding what the other had made, against one."""
+    whole = objects(tmp_path / "whole", start)
+    (tmp_path / "parts").mkdir()
+    for number in (0, 2):  # What the first process makes.
+        shutil.copy(tmp_path / "whole" / f"{number:06d}.safetensors", tmp_path / "parts")
+    told: list[int] = []
+    monkeypatch.setattr(teacher, "world", lambda: (1, 2))
+    parts = objects(tmp_path / "parts", start, told=told)
+    assert told == [2, 3]
+    for one, other in zip(whole, parts, strict=True):
+        assert all(torch.equal(one[name], value) for name, value in other.items())
 
 
 def test_an_object_that_runs_away_is_left_out_for_good(

@@ -67,7 +67,9 @@ def test_the_networks_belong_to_the_bundled_generator_alone(tmp_path: Path) -> N
         load_start(other)
     file, sizes = tmp_path / "own.safetensors", NetworkSizes(16, 4, 4, 8)
     save_networks(file, TURNED, TurnedNetworks(sizes), sizes, {"generator": other.identity})
-    with pytest.raises(CheckpointError, match=r"own\.safetensors: expected an encoder of .* beside it; got none"):
+    with pytest.raises(
+        CheckpointError, match=r"own\.safetensors: expected the encoder of .* that it was made with; got none"
+    ):
         load_start(other, file)
 
 
@@ -97,7 +99,7 @@ def test_one_pass_reads_the_pose_off_the_latents_where_a_reading_was_fitted() ->
         assert torch.equal(without(image).pose.rotation, start.networks(image).pose.rotation)
     latents = torch.randn(400, len(OWN[0]), generator=torch.Generator().manual_seed(0))
     known = pose_to_units(yawed(YAW_DEG * latents[:, TURN], PITCH_DEG * latents[:, NOD]), PoseRange())
-    reading = with_pose_reading(start.turning, gan.generator.synthesize(latents), known)
+    reading = with_pose_reading(start.turning, [(gan.generator.synthesize(latents), known)])
     scene = TurnedStart(start.networks, reading)(image)
     angles = scene.pose.euler()[0].rad2deg()
     assert float((angles[1] - YAW_DEG * OWN[0, TURN]).abs()) < 3

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from tyro.conf import arg
 
 from gan2shape.cli.runtime import Runtime, say
 from gan2shape.cli.training import AdamFlags
-from gan2shape.errors import InputError, UserError
+from gan2shape.errors import CheckpointError, InputError, UserError
 from gan2shape.reconstruct.presets import PRESETS
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from gan2shape.generators import LoadedGenerator
+    from gan2shape.reconstruct.turned import TurnedStart
 
 OBJECTS = "objects"
 """Folder of the refined objects, in the run folder."""
@@ -21,15 +28,18 @@ OBJECTS = "objects"
 class Distill(Runtime, AdamFlags):
     """Teach the networks of "train turned" what refining many of the generator's own objects finds, without any truth.
 
-    First every object is refined as the preset default refines a picture (some seconds each; they are kept in the run
-    folder, and the same command goes on with them). Then depth and view network learn these shapes and poses, from the
-    pictures and from all their views, and a linear reading of poses off the encoder's latents is fitted. The weights,
-    with the generator's directions, are snapshots/weights.safetensors in the run folder.
+    First every object is refined once, much as the preset default refines a picture (some seconds each; they are kept
+    in the run folder, and the same command goes on with them; --minutes does not count them). Then depth and view
+    network learn these shapes and poses, from the pictures and from all their views, and a linear reading of poses off
+    the encoder's latents is fitted, which is used where that encoder is the bundled one. The weights, with the
+    generator's directions, are snapshots/weights.safetensors in the run folder.
 
     For example:
       $ gan2shape train distill -o distill --bfloat16
       $ gan2shape train distill --generator ffhq.pt --encoder encoder.safetensors --init turned.safetensors -o distill
     """
+
+    memory_advice: ClassVar[str] = "close other programs, or start anew with a smaller --batch-size or --count"
 
     init: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: the bundled ones)")] = None
     """Networks to start from, as gan2shape train turned writes them for the same generator."""
@@ -61,53 +71,80 @@ class Distill(Runtime, AdamFlags):
         """
         settings = self.settings(self.seed)
         self._check()
-        from gan2shape.cli.progress import new_bars, new_console
         from gan2shape.cli.validation import read_validation
         from gan2shape.distributed import process_group
         from gan2shape.io.checkpoints import sha256
-        from gan2shape.networks.trained import NetworkSizes, describe
+        from gan2shape.networks.trained import NetworkSizes, describe, fingerprint
         from gan2shape.networks.turned import bundled_turned
-        from gan2shape.reconstruct.teacher import refined_objects
         from gan2shape.reconstruct.turned import load_start
         from gan2shape.train.distill import DistillTask, RefinedViews, pose_reading
+        from gan2shape.train.run import check_folder
 
-        file = bundled_turned() if self.init is None else self.init
+        check_folder(self.output, resume=self.resume)
         with process_group(self.torch_device()) as device:
             self.check_share()
             loaded = self.load()
+            self._check_networks(loaded)
+            file = bundled_turned() if self.init is None else self.init
             start = load_start(loaded, file, encoder=self.encoder)
             size = start.networks.image_size
             validate = None if self.validate is None else read_validation(self.validate, size)
-            refining = replace(PRESETS["default"].turned, views=self.views, refine=self.refine)
-            with new_bars(new_console()) as bars:
-                bar = bars.add_task("refining objects", total=self.count)
-                objects = refined_objects(
-                    self.output / OBJECTS,
-                    loaded,
-                    start,
-                    count=self.count,
-                    settings=refining,
-                    truncation=self.truncation,
-                    seed=self.seed,
-                    started_from=sha256(file),
-                    on_done=lambda done: bars.update(bar, completed=done),
-                )
-            if len(objects) < self.count:
-                say(f"{self.count - len(objects)} of {self.count} refinements ran away; the others are learned from")
+            objects = self._refined(loaded, start)
             description = f"{len(objects)} objects of {loaded.name}, refined with {self.views} views, seed {self.seed}"
-            about = {"generator": loaded.identity, "start": sha256(file), "refine": self.refine}
+            about = {"generator": loaded.identity, "encoder": fingerprint(start.turning.encoder), "start": sha256(file)}
             pictures = RefinedViews(objects, description, seed=self.seed)
             task = DistillTask(
                 pictures,
-                replace(settings, width_multiplier=1.0),
+                settings,
                 start=start.networks,
                 sizes=NetworkSizes(**describe(file)["sizes"]),
                 beside=pose_reading(start.turning, pictures).tensors(),
-                about={**about, "truncation": self.truncation},
+                about={**about, "refine": self.refine, "truncation": self.truncation},
                 device=device,
                 validate=validate,
             )
             self.train(task)
+
+    def _refined(self, loaded: LoadedGenerator, start: TurnedStart) -> list[dict[str, Tensor]]:
+        """The objects, with a progress bar."""
+        from gan2shape.cli.progress import new_bars, new_console
+        from gan2shape.distributed import world
+        from gan2shape.io.files import FolderLock
+        from gan2shape.reconstruct.teacher import refined_objects
+
+        refining = replace(PRESETS["default"].turned, views=self.views, refine=self.refine)
+        chief = world()[0] == 0
+        if chief:
+            say(f"refining {self.count} objects, each on {self.views} views, into {self.output / OBJECTS}")
+        with FolderLock(self.output) if chief else nullcontext(), new_bars(new_console()) as bars:
+            bar = bars.add_task("refining objects", total=self.count, visible=chief)
+            objects = refined_objects(
+                self.output / OBJECTS,
+                loaded,
+                start,
+                count=self.count,
+                settings=refining,
+                truncation=self.truncation,
+                seed=self.seed,
+                on_done=lambda done: bars.update(bar, completed=done),
+            )
+        if chief and len(objects) < self.count:
+            say(f"{self.count - len(objects)} of {self.count} refinements ran away; the others are learned from")
+        return objects
+
+    def _check_networks(self, loaded: LoadedGenerator) -> None:
+        """Refuse a generator whose networks or encoder have to be named and are not."""
+        from gan2shape.networks.latents import encoder_of
+        from gan2shape.reconstruct.turned import is_bundled
+
+        if self.init is None and not is_bundled(loaded):
+            raise CheckpointError(
+                f"expected --init FILE, networks for {loaded.name}; make them with gan2shape train turned"
+            )
+        if encoder_of(loaded.identity, self.encoder, latent_dim=loaded.generator.latent_dim) is None:
+            raise CheckpointError(
+                f"expected --encoder FILE, the inverse of {loaded.name}; make it with gan2shape train encoder"
+            )
 
     def _check(self) -> None:
         if self.features is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -120,13 +120,23 @@ def latent_features(encoder: LatentEncoder, images: Tensor) -> Tensor:
     return F.pad(latents, (0, 1), value=1.0)
 
 
-def with_pose_reading(turning: Turning, images: Tensor, poses: Tensor) -> Turning:
-    """The same directions with the reading of poses that fits known ones (N, 6), in network units, of signed pictures
-    (N, 3, S, S) and their mirror images best: ridge regression."""
-    features = torch.cat([latent_features(turning.encoder, image) for image in (images, images.flip(-1))]).double()
-    wanted = torch.cat([poses, poses * poses.new_tensor(MIRRORED_POSE)]).double()
-    square = features.T @ features + _RIDGE * torch.eye(features.shape[1]).to(features)
-    return replace(turning, pose=torch.linalg.solve(square, features.T @ wanted).to(images))
+def with_pose_reading(turning: Turning, known: Iterable[tuple[Tensor, Tensor]]) -> Turning:
+    """The same directions with the reading of poses that fits known ones best: ridge regression on pictures and their
+    mirror images.
+
+    Args:
+        turning: directions and encoder.
+        known: signed pictures (N, 3, S, S) and their poses (N, 6), in network units, some at a time.
+    """
+    like = turning.direction
+    signs = like.new_tensor(MIRRORED_POSE)
+    square = _RIDGE * torch.eye(len(like) + 1, dtype=torch.float64, device=like.device)
+    product = torch.zeros(len(like) + 1, len(MIRRORED_POSE), dtype=torch.float64, device=like.device)
+    for images, poses in known:
+        for seen, wanted in ((images, poses), (images.flip(-1), poses * signs)):
+            features = latent_features(turning.encoder, seen).double()
+            square, product = square + features.T @ features, product + features.T @ wanted.double()
+    return replace(turning, pose=torch.linalg.solve(square, product).to(like))
 
 
 def mirror_difference(encoder: LatentEncoder, image: Tensor) -> Tensor:

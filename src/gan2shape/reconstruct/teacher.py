@@ -19,6 +19,7 @@ from gan2shape.distributed import any_process, world
 from gan2shape.errors import InputError
 from gan2shape.generators import LoadedGenerator
 from gan2shape.io.checkpoints import read_metadata, read_tensors, write_tensors
+from gan2shape.networks.trained import fingerprint
 from gan2shape.reconstruct.config import Turned
 from gan2shape.reconstruct.optimize import DivergedError
 from gan2shape.reconstruct.progress import step_rng
@@ -86,7 +87,6 @@ def refined_objects(
     settings: Turned,
     truncation: float,
     seed: int,
-    started_from: str,
     on_done: Callable[[int], None],
 ) -> list[dict[str, Tensor]]:
     """Objects 0 … ``count`` - 1 without those whose refinement ran away; each is a file of ``folder`` as soon as it is
@@ -100,30 +100,35 @@ def refined_objects(
         settings: of the refinements.
         truncation: of the objects.
         seed: of everything random.
-        started_from: what tells ``start`` from another one.
-        on_done: told how many are done, by all processes together, about.
+        on_done: told how many are done, by all processes together.
 
     Raises:
-        InputError: a file of ``folder`` belongs to other settings, generator or start; or every refinement ran away.
+        InputError: a file of ``folder`` belongs to other settings, generator, networks or encoder; or every refinement
+            ran away.
         OutputError: the folder cannot be written.
     """
-    own = {**asdict(settings), "truncation": truncation, "seed": seed, "start": started_from}
-    text = json.dumps({**own, "generator": loaded.identity}, sort_keys=True)
+    own = {**asdict(settings), "truncation": truncation, "seed": seed, "generator": loaded.identity}
+    own |= {"networks": fingerprint(start.networks), "encoder": fingerprint(start.turning.encoder)}
+    text = json.dumps(own, sort_keys=True)
     files = [folder / f"{number:06d}.safetensors" for number in range(count)]
+    for file in files:
+        if file.exists() and read_metadata(file).get(_SETTINGS) != text:
+            raise InputError(
+                f"{file}: expected an object of the same settings, generator, networks and encoder; got another; use "
+                "the same flags, or another folder"
+            )
     rank, processes = world()
-    for number in range(rank, count, processes):
-        if not files[number].exists():
+    for first in range(0, count, processes):
+        number = first + rank
+        if number < count and not files[number].exists():
             try:
                 tensors = refined_object(loaded, start, number, settings=settings, truncation=truncation, seed=seed)
             except DivergedError:
                 tensors = {_RAN_AWAY: torch.ones(1)}
             write_tensors(files[number], tensors, {_SETTINGS: text})
-        on_done(number + 1)
-    any_process(False)  # All are there when the last process comes.
-    for file in files:
-        if read_metadata(file).get(_SETTINGS) != text:
-            raise InputError(f"{file}: expected an object of the same settings, generator and start; got another")
+        any_process(False)  # Nobody runs ahead, so that nobody waits for long.
+        on_done(min(first + processes, count))
     found = [tensors for tensors in map(read_tensors, files) if _RAN_AWAY not in tensors]
     if not found:
-        raise InputError(f"expected objects to learn from; all {count} refinements ran away")
+        raise InputError(f"{folder}: expected objects to learn from; all {count} refinements ran away")
     return found

@@ -6,7 +6,7 @@ encoder has to be trained for the picture. This is ours, not the paper's (docs/d
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +17,8 @@ from torch import Tensor
 
 from gan2shape.errors import CheckpointError
 from gan2shape.generators import LoadedGenerator
-from gan2shape.networks.latents import encoder_of
-from gan2shape.networks.trained import read_about
+from gan2shape.networks.latents import LatentEncoder, encoder_of
+from gan2shape.networks.trained import fingerprint, read_about
 from gan2shape.networks.turned import TurnedNetworks, bundled_turned, in_object_frame, load_turned, of_strength_one
 from gan2shape.networks.turning import TURN_DEG, Turning, load_turning
 from gan2shape.reconstruct.config import ReconstructConfig
@@ -93,21 +93,32 @@ def load_start(loaded: LoadedGenerator, file: Path | None = None, *, encoder: Pa
     device = loaded.w_mean.device
     inverse = encoder_of(loaded.identity, encoder, latent_dim=loaded.generator.latent_dim)
     if inverse is None:
-        raise CheckpointError(f"{file.name}: expected an encoder of {loaded.name} beside it; got none")
+        raise CheckpointError(f"{file.name}: expected the encoder of {loaded.name} that it was made with; got none")
+    if not _made_with(about, inverse):
+        raise CheckpointError(
+            f"{file.name}: expected the encoder that it was made with; got another one of {loaded.name}"
+        )
     networks = load_turned(file).to(device)
     return TurnedStart(networks, load_turning(file, inverse.to(device)))
 
 
 def load_one_pass(file: Path, device: torch.device | str = "cpu") -> TurnedNetworks | TurnedStart:
     """What sees pictures in one pass: the networks of a file of ``gan2shape train turned`` or ``train distill``, with
-    the latent directions where the generator's encoder is bundled.
+    the latent directions where the encoder that they were made with is the bundled one.
 
     Raises:
         CheckpointError: files that cannot be used.
     """
-    networks = load_turned(file).to(device)
-    inverse = encoder_of(str(read_about(file).get("generator")))
-    return networks if inverse is None else TurnedStart(networks, load_turning(file, inverse.to(device)))
+    networks, about = load_turned(file).to(device), read_about(file)
+    inverse = encoder_of(str(about.get("generator")))
+    if inverse is None or not _made_with(about, inverse):
+        return networks
+    return TurnedStart(networks, load_turning(file, inverse.to(device)))
+
+
+def _made_with(about: Mapping[str, Any], encoder: LatentEncoder) -> bool:
+    """Whether networks were made with this encoder; files that do not tell were made with the bundled one."""
+    return bool(about.get("encoder", fingerprint(encoder)) == fingerprint(encoder))
 
 
 def is_bundled(loaded: LoadedGenerator) -> bool:

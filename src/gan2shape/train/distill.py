@@ -77,8 +77,8 @@ class RefinedViews:
 def pose_reading(turning: Turning, pictures: RefinedViews) -> Turning:
     """The directions with a linear reading of poses off latents, fitted to all views and their refined poses."""
     device = turning.direction.device
-    image = pictures.view.flatten(0, 1).to(device).float() / 127.5 - 1
-    return with_pose_reading(turning, image, pictures.pose.flatten(0, 1).to(device).float())
+    known = zip(pictures.view, pictures.pose, strict=True)
+    return with_pose_reading(turning, ((v.to(device).float() / 127.5 - 1, p.to(device).float()) for v, p in known))
 
 
 class DistillTask(AdamTask):
@@ -156,7 +156,7 @@ class DistillTask(AdamTask):
 
     @torch.no_grad()
     def predict(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Depth of the view and what was hit, each (B, 1, S, S)."""
+        """Depth of the view and what was hit, each (B, 1, S, S), under the pose that the view network sees."""
         seen = render(self.network(image.to(self.device)), self.network.camera)
         return seen.depth, seen.mask
 

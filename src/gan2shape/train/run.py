@@ -266,13 +266,20 @@ def load_state(task: Task, file: Path) -> int:
     return int(header["done"])
 
 
-def _start(task: Task, folder: Path, resume: bool) -> int:
-    file = folder / STATE_FILE
-    if not file.exists():
-        return 0
-    if not resume:
+def check_folder(folder: Path, *, resume: bool) -> None:
+    """Refuse a folder that holds a training, unless it is to go on.
+
+    Raises:
+        InputError: it holds one.
+    """
+    if (folder / STATE_FILE).exists() and not resume:
         raise InputError(f"{folder}: holds a training already; go on with it by --resume, or choose another folder")
-    return load_state(task, file)
+
+
+def _start(task: Task, folder: Path, resume: bool) -> int:
+    check_folder(folder, resume=resume)
+    file = folder / STATE_FILE
+    return load_state(task, file) if file.exists() else 0
 
 
 def _check_config(file: Path, kept: dict[str, Any], asked: dict[str, Any]) -> None:

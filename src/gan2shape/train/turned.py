@@ -9,7 +9,6 @@ views through an encoder of crude renderings (docs/deviations.md).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gan2shape.networks.agreement import FrontsAndViews, disagreement, pose_error
-from gan2shape.networks.trained import NetworkSizes
+from gan2shape.networks.trained import NetworkSizes, fingerprint
 from gan2shape.networks.turned import TURNED, TurnedNetworks
 from gan2shape.networks.turning import TURN_DEG
 from gan2shape.priors.distributions import GENERIC_LIGHTING
@@ -70,7 +69,7 @@ class TurnedTask(AdamTask):
         self.settle, self.validate = settle, validate
         sizes = NetworkSizes.scaled(pictures.size, settings.width_multiplier)
         own: dict[str, Any] = {"settle": settle, "generator": pictures.loaded.identity, "turn_deg": TURN_DEG}
-        own |= {"masker": pictures.masker_name, "encoder": _fingerprint(pictures.encoder)}
+        own |= {"masker": pictures.masker_name, "encoder": fingerprint(pictures.encoder)}
         self.pictures: TurnedViews
         super().__init__(pictures, settings, sizes, device=device, **own)
         self.camera = self.network.camera
@@ -188,14 +187,6 @@ def _mirrored(name: str, values: Tensor) -> Tensor:
     if "turn" in name:
         return -values
     return values if "nod" in name else values.flip(-1)
-
-
-def _fingerprint(network: nn.Module) -> str:
-    """Twelve digits that tell networks with other weights apart, so that a training goes on with its own encoder."""
-    digest = hashlib.blake2b(digest_size=6)
-    for tensor in network.state_dict().values():
-        digest.update(tensor.cpu().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def drawn_lights(like: Tensor, rng: torch.Generator) -> Lighting:
