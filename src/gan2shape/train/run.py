@@ -267,19 +267,14 @@ def load_state(task: Task, file: Path) -> int:
 
 
 def check_folder(folder: Path, *, resume: bool) -> None:
-    """Refuse a folder that holds a training, unless it is to go on.
-
-    Raises:
-        InputError: it holds one.
-    """
+    """Refuse a folder that holds a training, unless it is to go on: raises `InputError`."""
     if (folder / STATE_FILE).exists() and not resume:
         raise InputError(f"{folder}: holds a training already; go on with it by --resume, or choose another folder")
 
 
 def _start(task: Task, folder: Path, resume: bool) -> int:
     check_folder(folder, resume=resume)
-    file = folder / STATE_FILE
-    return load_state(task, file) if file.exists() else 0
+    return load_state(task, folder / STATE_FILE) if (folder / STATE_FILE).exists() else 0
 
 
 def _check_config(file: Path, kept: dict[str, Any], asked: dict[str, Any]) -> None:
