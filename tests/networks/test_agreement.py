@@ -16,8 +16,7 @@ from gan2shape.networks.agreement import (
 )
 from gan2shape.networks.trained import NetworkSizes
 from gan2shape.networks.turned import TurnedNetworks
-from gan2shape.networks.turning import TURN_DEG
-from gan2shape.render.units import pose_from_units
+from gan2shape.networks.turning import TURN_DEG, pose_of_moves
 from tests.train.turnable import EVEN, Says, head, places, rendered
 from tests.train.turnable import Heads as Rendered
 
@@ -44,7 +43,8 @@ def shown(pictures: Tensor, masks: Tensor, *yaws_deg: float, nods_deg: tuple[flo
     """The first picture as the front of one object, the others as its views."""
     turns, count = torch.tensor(yaws_deg) / TURN_DEG, len(pictures) - 1
     nods, owner = torch.tensor(nods_deg or (0.0,) * count), torch.zeros(count, dtype=torch.long)
-    return FrontsAndViews(pictures[:1], masks[:1], turns[:1], pictures[1:], turns[1:], nods, owner)
+    front_pose, view_pose = pose_of_moves(turns[:1]), pose_of_moves(turns[1:], nods)
+    return FrontsAndViews(pictures[:1], masks[:1], front_pose, pictures[1:], view_pose, owner)
 
 
 @torch.no_grad()
@@ -151,7 +151,8 @@ def test_every_view_is_explained_by_its_own_object() -> None:
     views, turns = torch.cat([pair[0][1:] for pair in pairs[::-1]]), torch.full((2,), 18 / TURN_DEG)
 
     def of(*owner: int, first: Tensor = depth) -> float:
-        what = FrontsAndViews(fronts, masks, torch.zeros(2), views, turns, torch.zeros(2), torch.tensor(owner))
+        still, turned = pose_of_moves(torch.zeros(2)), pose_of_moves(turns)
+        what = FrontsAndViews(fronts, masks, still, views, turned, torch.tensor(owner))
         return error(knowing(EVEN), torch.cat([first, shapes[1]]), what)
 
     assert of(1, 0) < 0.01
@@ -215,27 +216,15 @@ def test_fewer_views_of_the_same_objects(rng: torch.Generator) -> None:
     numbers = torch.arange(5.0)
     front, mask = torch.rand(2, 3, 4, 4, generator=rng), torch.ones(2, 1, 4, 4)
     view, owner = numbers[:, None, None, None].expand(5, 3, 4, 4), torch.tensor([0, 1, 0, 1, 1])
-    what = FrontsAndViews(front, mask, torch.tensor([0.2, -0.4]), view, 10 + numbers, 20 + numbers, owner)
+    poses = pose_of_moves(torch.tensor([0.2, -0.4])), pose_of_moves(10 + numbers, 20 + numbers)
+    what = FrontsAndViews(front, mask, poses[0], view, poses[1], owner)
     some = what[torch.tensor([3, 0, 3])]
     assert some.view[:, 0, 0, 0].tolist() == [3, 0, 3]
-    assert some.view_turn.tolist() == [13, 10, 13]
-    assert some.view_nod.tolist() == [23, 20, 23]
+    assert torch.equal(some.view_pose, poses[1][[3, 0, 3]])
     assert some.owner.tolist() == [1, 0, 1]
-    for name in ("front", "mask", "turn"):
+    for name in ("front", "mask", "front_pose"):
         assert torch.equal(getattr(some, name), getattr(what, name))
     assert torch.equal(some.pose_units(), what.pose_units()[[0, 1, 5, 2, 5]])
-
-
-def test_known_poses_are_yaws_that_were_read_and_pitches_that_were_asked_for() -> None:
-    none = torch.zeros(1, 3, 4, 4)
-    what = FrontsAndViews(
-        *(none, none[:, :1], torch.tensor([-0.6])),
-        *(none.expand(2, -1, -1, -1), torch.tensor([1.2, 0.0]), torch.tensor([-9.0, 3.0]), torch.zeros(2).long()),
-    )
-    pose = pose_from_units(what.pose_units())
-    expected = torch.tensor([[0.0, -15, 0], [-9.0, 30, 0], [3.0, 0, 0]])  # 25 degrees a deviation.
-    torch.testing.assert_close(torch.rad2deg(pose.euler()), expected, rtol=0, atol=1e-4)
-    assert (pose.translation == 0).all()
 
 
 def test_brightness_within_the_mask_is_made_equal(rng: torch.Generator) -> None:
@@ -270,7 +259,7 @@ def test_threads_add_gradients_in_a_fixed_order() -> None:
     network = TurnedNetworks(NetworkSizes(size, 2, 2, 8))
     view, front = (torch.rand(n, 3, size, size, generator=rng) - 0.5 for n in (8, 1))
     turns, nods = torch.randn(2, 8, generator=rng)
-    own = (torch.zeros(1), view, turns, 8 * nods, torch.zeros(8).long())
+    own = (pose_of_moves(torch.zeros(1)), view, pose_of_moves(turns, 8 * nods), torch.zeros(8).long())
     shown = FrontsAndViews(front, torch.ones(1, 1, size, size), *own)
     depth = 1 + 0.02 * torch.rand(1, 1, size, size, generator=rng)
 

@@ -23,9 +23,11 @@ from gan2shape.networks.turning import (
     drawn_moves,
     load_turning,
     mirror_difference,
+    pose_of_moves,
     with_pose_reading,
     without,
 )
+from gan2shape.render.units import pose_from_units
 from tests.train.planted import HEIGHT, LIGHT, TURN, WIDTH, Planted
 
 SIZES = NetworkSizes(16, 4, 4, WIDTH)
@@ -218,3 +220,47 @@ def test_files_without_directions_are_refused(turning: Turning, tmp_path: Path) 
         load_turning(tmp_path / "broken.safetensors", other)
     write_tensors(tmp_path / "halves.safetensors", {n: t.half() for n, t in turning.tensors().items()})
     assert load_turning(tmp_path / "halves.safetensors", LatentEncoder(SIZES)).light.dtype == torch.float32
+
+
+def test_poses_of_moves_by_hand() -> None:
+    turn, nod_deg, roll_deg = torch.tensor([[-0.6, 1.2], [0.0, -9.0], [0.0, 3.0]])
+    pose = pose_from_units(pose_of_moves(turn, nod_deg, roll_deg))
+    expected = torch.tensor([[0.0, -15, 0], [-9.0, 30, 3]])  # 25 degrees a turn.
+    torch.testing.assert_close(torch.rad2deg(pose.euler()), expected, rtol=0, atol=1e-4)
+    assert (pose.translation == 0).all()
+    assert torch.equal(pose_of_moves(torch.tensor([0.5])), pose_of_moves(torch.tensor([0.5]), torch.zeros(1)))
+
+
+def looking_up(turning: Turning, degrees: Tensor) -> Turning:
+    """The directions with a reading that sees the planted turn, and a pitch of some degrees for one of `NOD`."""
+    planted = turning.encoder
+    planted.mean = torch.zeros(WIDTH)
+    pose = torch.zeros(WIDTH + 1, 6)
+    pose[:-1, 0] = degrees / 60 * torch.linalg.inv(planted.mixture)[:, NOD]
+    return replace(turning, pose=pose)
+
+
+def test_objects_face_the_camera(turning: Turning, rng: torch.Generator) -> None:
+    planted = turning.encoder
+    latents = torch.randn(9, WIDTH, generator=rng) @ planted.mixture
+
+    def paint(moved: Tensor) -> Tensor:
+        return planted.pictures(moved @ torch.linalg.inv(planted.mixture))
+
+    facing = turning.facing(latents, paint)
+    assert float(turning.coordinate(paint(facing)).abs().max()) < 1e-3
+    change = (facing - latents) @ torch.linalg.inv(planted.mixture)
+    assert float(change[:, NOD].abs().max()) < 1e-3, "no nod is known"
+    told = looking_up(turning, torch.tensor(10.0))
+    assert float(told.known_units(paint(latents))[:, 0].abs().max()) * 60 > 3
+    assert float(told.known_units(paint(told.facing(latents, paint)))[:, 0].abs().max()) * 60 < 1e-2
+
+
+def test_what_is_known_without_a_reading_is_the_turn(turning: Turning, rng: torch.Generator) -> None:
+    turning.encoder.mean = torch.zeros(WIDTH)
+    images = turning.encoder.pictures(torch.randn(5, WIDTH, generator=rng))
+    torch.testing.assert_close(turning.known_units(images), pose_of_moves(turning.coordinate(images)))
+    pose = torch.randn(WIDTH + 1, 6, generator=rng)
+    known, read = (getattr(replace(turning, pose=pose), name)(images) for name in ("known_units", "pose_units"))
+    torch.testing.assert_close(known[:, :3], read[:, :3])
+    assert (known[:, 3:] == 0).all(), "shifts are not read well"

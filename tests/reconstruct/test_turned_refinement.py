@@ -13,7 +13,7 @@ from gan2shape.errors import InputError
 from gan2shape.networks.agreement import FrontsAndViews, disagreement
 from gan2shape.networks.trained import NetworkSizes
 from gan2shape.networks.turned import TurnedNetworks, camera_of
-from gan2shape.networks.turning import TURN_DEG
+from gan2shape.networks.turning import TURN_DEG, pose_of_moves
 from gan2shape.reconstruct import turned_refinement
 from gan2shape.reconstruct.config import Turned
 from gan2shape.reconstruct.optimize import DivergedError
@@ -29,6 +29,7 @@ from gan2shape.reconstruct.turned_refinement import (
     refine_turned,
 )
 from gan2shape.render import Lighting, Pose, render
+from gan2shape.render.units import PoseRange
 from tests.reconstruct.known_turns import SIZE, camera_light, known_gan, known_start
 from tests.reconstruct.small import moved, weights_of
 from tests.train.turnable import HEIGHT, LATENTS, LIGHT, NOD, PITCH_DEG, TURN, YAW_DEG, Heads, head
@@ -64,6 +65,11 @@ def painted(start: TurnedStart, seed: int = 0, **settings: object) -> tuple[Fron
     return shown, gan.generator.made  # type: ignore[attr-defined]
 
 
+def degrees(units: Tensor) -> Tensor:
+    """Pitch, yaw and roll (N, 3) of poses (N, 6) in network units."""
+    return PoseRange().rotation_deg * units[:, :3]
+
+
 def test_views_are_the_picture_and_the_object_turned_and_lit_from_its_front(start: TurnedStart) -> None:
     shown, latents = painted(start, views=VIEWS, lit=1.5)
     assert shown.view.shape == (1 + VIEWS, 3, SIZE, SIZE)
@@ -78,22 +84,35 @@ def test_views_are_the_picture_and_the_object_turned_and_lit_from_its_front(star
         assert 0.7 < float(latents[:, place].std()) < 3
     looks = latents[:, LOOKS]
     assert torch.allclose(looks, looks[:1].expand_as(looks)), "only pose and light may move"
-    read, true = shown.view_turn[1:], latents[:, TURN]
-    assert (read - true).abs().mean() * YAW_DEG < 4
-    assert (read - true).abs().max() * YAW_DEG < 10
-    assert float(shown.view_turn[0]) == pytest.approx(float(OWN[0, TURN]), abs=0.25)
-    assert float(shown.turn) == pytest.approx(0, abs=0.1)
+    read, true = degrees(shown.view_pose)[1:, 1], YAW_DEG * latents[:, TURN]
+    assert (read - true).abs().mean() < 4
+    assert (read - true).abs().max() < 12
+    assert float(degrees(shown.view_pose)[0, 1]) == pytest.approx(YAW_DEG * float(OWN[0, TURN]), abs=6)
+    assert degrees(shown.front_pose).abs().max() < 2.5
 
 
 def test_nods_that_are_told_are_those_that_were_asked_for(start: TurnedStart) -> None:
     shown, latents = painted(start, views=VIEWS)
-    assert shown.view_nod.shape == (1 + VIEWS,)
-    assert float(shown.view_nod[0]) == 0, "of the picture itself nothing is known"
+    pitches = degrees(shown.view_pose)[:, 0]
+    assert pitches.shape == (1 + VIEWS,)
+    assert float(pitches[0]) == 0, "of the picture itself nothing is known"
     nods = PITCH_DEG * latents[:, NOD]
-    own = nods - shown.view_nod[1:]
+    own = nods - pitches[1:]
     torch.testing.assert_close(own, own[:1].expand_as(own))  # What the object nods by itself.
     assert float(own[0]) == pytest.approx(0.6 * PITCH_DEG * float(OWN[0, NOD]), abs=2)
     assert 4 < float(nods.std()) < 12
+
+
+def test_where_pitches_are_read_the_object_looks_straight_ahead(start: TurnedStart) -> None:
+    pose = torch.zeros(LATENTS + 1, 6)
+    pose[NOD, 0], pose[TURN, 1] = PITCH_DEG / 60, YAW_DEG / 60
+    pose[-1] = start.turning.encoder.mean @ pose[:-1]
+    told = TurnedStart(start.networks, replace(start.turning, pose=pose))
+    shown, latents = painted(told, views=VIEWS)
+    asked = degrees(shown.view_pose)[1:, 0]
+    torch.testing.assert_close(PITCH_DEG * latents[:, NOD], asked, rtol=0, atol=1)
+    assert float(degrees(shown.view_pose)[0, 0]) == pytest.approx(PITCH_DEG * float(OWN[0, NOD]), abs=2)
+    assert float(degrees(shown.front_pose)[0, 0]) == 0
 
 
 def test_more_typical_objects_are_nearer_to_the_mean_one(start: TurnedStart) -> None:
@@ -107,8 +126,7 @@ def test_more_typical_objects_are_nearer_to_the_mean_one(start: TurnedStart) -> 
 def test_the_same_random_numbers_give_the_same_views(start: TurnedStart) -> None:
     first, second, other = (painted(start, seed, views=4)[0] for seed in (1, 1, 2))
     assert torch.equal(first.view, second.view)
-    for name in ("view_turn", "view_nod"):
-        assert torch.equal(getattr(first, name), getattr(second, name))
+    assert torch.equal(first.view_pose, second.view_pose)
     assert not torch.equal(first.view, other.view)
 
 
@@ -147,7 +165,8 @@ def exact() -> tuple[FrontsAndViews, Tensor]:
     latents[1::2, TURN] = 0
     pictures, (turn, nod) = Heads(SIZE).synthesize(latents), latents[:, [TURN, NOD]].T
     mask, owner = head(camera_of(SIZE))[1], torch.zeros(VIEWS, dtype=torch.long)
-    return FrontsAndViews(pictures[:1], mask, turn[:1], pictures[1:], turn[1:], PITCH_DEG * nod[1:], owner), latents
+    poses = pose_of_moves(turn, PITCH_DEG * nod)
+    return FrontsAndViews(pictures[:1], mask, poses[:1], pictures[1:], poses[1:], owner), latents
 
 
 def seeing(shown: FrontsAndViews, latents: Tensor, *, relief: float) -> tuple[Oracle, Tensor]:
@@ -245,7 +264,7 @@ def test_poses_of_views_are_moved_towards_the_truth(monkeypatch: pytest.MonkeyPa
     nets, _ = seeing(shown, latents, relief=1.0)
     rng = torch.Generator().manual_seed(3)
     wrong = [6 * torch.randn(VIEWS, generator=rng) for _ in range(2)]
-    told = replace(shown, view_turn=shown.view_turn + wrong[0] / TURN_DEG, view_nod=shown.view_nod + wrong[1])
+    told = replace(shown, view_pose=shown.view_pose + pose_of_moves(wrong[0] / TURN_DEG, wrong[1]))
     given = poses_given(monkeypatch)
     losses = refined(nets, told, replace(EXACT, hold=60, batch_size=VIEWS), 60)
     assert losses[-1] < losses[0]

@@ -26,6 +26,7 @@ from gan2shape.train.distill import (
 )
 from gan2shape.train.run import Schedule, run_training
 from gan2shape.train.settings import WEIGHTS_FILE, TrainSettings
+from gan2shape.train.shape_reading import ShapeReading
 from tests.reconstruct.known_turns import yawed
 from tests.train.turnable import SIDE, Heads, head, picture, texture
 
@@ -96,6 +97,21 @@ def test_numbers_are_the_same_views_however_they_are_asked_for() -> None:
     parts = [numbered()(start, count) for start, count in ((3, 4), (7, 20), (27, 1))]
     for name, values in whole.items():
         assert torch.equal(values, torch.cat([part[name] for part in parts]))
+
+
+def test_depths_that_are_read_take_the_place_of_an_objects_own() -> None:
+    features = torch.arange(float(OBJECTS * VIEWS)).view(OBJECTS, VIEWS, 1)
+    plain = numbered()
+    objects = [
+        {"view": v, "pose": p, "depth": d, "mask": m}
+        for v, p, d, m in zip(plain.view, plain.pose, plain.depth, plain.mask, strict=True)
+    ]
+    read = RefinedViews(objects, "numbers", seed=1, shapes=ShapeReading(features, torch.ones(1, 4)))
+    batch, own = read(5, 12), plain(5, 12)
+    which, view = shown(batch)
+    assert torch.equal(batch["depth"][:, 0, 1, 1].long(), which * VIEWS + view)
+    assert batch["depth"].shape == own["depth"].shape
+    assert all(torch.equal(batch[name], own[name]) for name in ("image", "pose", "mask"))
 
 
 def test_a_mirror_reflects_rotations_and_shifts() -> None:

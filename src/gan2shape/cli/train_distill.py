@@ -22,17 +22,21 @@ if TYPE_CHECKING:
 
 OBJECTS = "objects"
 """Folder of the refined objects, in the run folder."""
+READING = "reading.safetensors"
+"""File of the directions with the first reading of poses, in the run folder."""
 
 
 @dataclass(frozen=True)
 class Distill(Runtime, AdamFlags):
     """Teach the networks of "train turned" what refining many of the generator's own objects finds, without any truth.
 
-    First every object is refined once, much as the preset default refines a picture (some seconds each; they are kept
-    in the run folder, and the same command goes on with them; --minutes does not count them). Then depth and view
-    network learn these shapes and poses, from the pictures and from all their views, and a linear reading of poses off
-    the encoder's latents is fitted, which is used where that encoder is the bundled one. The weights, with the
-    generator's directions, are snapshots/weights.safetensors in the run folder.
+    Networks of "train turned" first get a linear reading of poses off the encoder's latents, from moves of many
+    objects that are asked for (a minute or two). Then every object is refined once, much as the preset default refines
+    a picture (some seconds each; they are kept in the run folder, and the same command goes on with them; --minutes
+    does not count them). Depth and view network learn these shapes, as far as latents tell them, and poses, from the
+    pictures and from all their views, and the reading of poses is fitted anew; it is used where that encoder is the
+    bundled one. Distilling what was distilled, with another --seed, goes on from the better reading. The weights, with
+    the generator's directions, are snapshots/weights.safetensors in the run folder.
 
     For example:
       $ gan2shape train distill -o distill --bfloat16
@@ -79,6 +83,7 @@ class Distill(Runtime, AdamFlags):
         from gan2shape.reconstruct.turned import load_start
         from gan2shape.train.distill import DistillTask, RefinedViews, pose_reading
         from gan2shape.train.run import check_folder
+        from gan2shape.train.shape_reading import read_shapes
 
         check_folder(self.output, resume=self.resume)
         with process_group(self.torch_device()) as device:
@@ -89,10 +94,12 @@ class Distill(Runtime, AdamFlags):
             start = load_start(loaded, file, encoder=self.encoder)
             size = start.networks.image_size
             validate = None if self.validate is None else read_validation(self.validate, size)
+            start = self._reading(loaded, start)
             objects = self._refined(loaded, start)
             description = f"{len(objects)} objects of {loaded.name}, refined with {self.views} views, seed {self.seed}"
             about = {"generator": loaded.identity, "encoder": fingerprint(start.turning.encoder), "start": sha256(file)}
-            pictures = RefinedViews(objects, description, seed=self.seed)
+            shapes = read_shapes(start.turning.encoder, objects)
+            pictures = RefinedViews(objects, description, seed=self.seed, shapes=shapes)
             task = DistillTask(
                 pictures,
                 settings,
@@ -104,6 +111,27 @@ class Distill(Runtime, AdamFlags):
                 validate=validate,
             )
             self.train(task)
+
+    def _reading(self, loaded: LoadedGenerator, start: TurnedStart) -> TurnedStart:
+        """The same start with a reading of poses; one that it lacks is read off moves, once for a run folder."""
+        from gan2shape.distributed import any_process, world
+        from gan2shape.io.files import FolderLock
+        from gan2shape.networks.turning import load_turning, save_turning
+        from gan2shape.reconstruct.progress import step_rng
+        from gan2shape.reconstruct.teacher import painter
+        from gan2shape.train.pose_reading import MOVED_OBJECTS, read_off_moves
+
+        if start.turning.pose is not None:
+            return start
+        file = self.output / READING
+        if world()[0] == 0 and not file.exists():
+            say(f"reading poses off moves of {MOVED_OBJECTS} objects, into {file}")
+            with FolderLock(self.output):
+                rng = step_rng(self.seed, "moves", loaded.w_mean.device)
+                latents = loaded.sample_latents(MOVED_OBJECTS, rng=rng, truncation=self.truncation)
+                save_turning(file, read_off_moves(start.turning, latents, painter(loaded, start), rng=rng))
+        any_process(False)  # All wait for the first.
+        return replace(start, turning=load_turning(file, start.turning.encoder))
 
     def _refined(self, loaded: LoadedGenerator, start: TurnedStart) -> list[dict[str, Tensor]]:
         """The objects, with a progress bar."""

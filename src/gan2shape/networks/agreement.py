@@ -15,7 +15,6 @@ from torch import Tensor
 
 from gan2shape.losses import photometric, smoothness
 from gan2shape.networks.turned import TurnedNetworks, in_object_frame
-from gan2shape.networks.turning import TURN_DEG
 from gan2shape.render import Lighting, normals_from_depth, reproject, shading
 from gan2shape.render.units import PoseRange, pose_from_units
 from gan2shape.render.warp import forward_grid, sample_image
@@ -43,33 +42,27 @@ class FrontsAndViews:
     Attributes:
         front: pictures (K, 3, S, S), signed.
         mask: the objects in them (K, 1, S, S), 1 = object.
-        turn: what is left of their turns (K,), in units of `TURN_DEG` (see `Turning`).
+        front_pose: what is known of their poses (K, 6), in network units: what is left of their turns.
         view: pictures (N, 3, S, S), signed.
-        view_turn: their turns (N,), in units of `TURN_DEG`.
-        view_nod: the pitches (N,) that were asked for, in degrees.
+        view_pose: what is known of their poses (N, 6), in network units.
         owner: which object each view shows (N,).
     """
 
     front: Tensor
     mask: Tensor
-    turn: Tensor
+    front_pose: Tensor
     view: Tensor
-    view_turn: Tensor
-    view_nod: Tensor
+    view_pose: Tensor
     owner: Tensor
 
     def __getitem__(self, chosen: Tensor) -> FrontsAndViews:
         """The same objects with fewer views."""
-        view = (self.view[chosen], self.view_turn[chosen], self.view_nod[chosen], self.owner[chosen])
-        return FrontsAndViews(self.front, self.mask, self.turn, *view)
+        view = (self.view[chosen], self.view_pose[chosen], self.owner[chosen])
+        return FrontsAndViews(self.front, self.mask, self.front_pose, *view)
 
     def pose_units(self) -> Tensor:
-        """What is known of the poses of all fronts and views (K + N, 6), in network units: the yaws that were read, the
-        pitches that were asked for."""
-        known = torch.zeros(len(self.front) + len(self.view), 6).to(self.front)
-        known[:, _YAW] = torch.cat([self.turn, self.view_turn]) * TURN_DEG
-        known[len(self.front) :, _PITCH] = self.view_nod
-        return known / PoseRange().rotation_deg
+        """What is known of the poses of all fronts and views (K + N, 6), in network units."""
+        return torch.cat([self.front_pose, self.view_pose])
 
 
 def disagreement(
@@ -110,7 +103,8 @@ def disagreement(
     known = torch.cat([texture / lit.clamp(min=_LEAST_SHADING), normals, sample_image(shown.mask, grid)], dim=1)
     seen = reproject(each(known), each(depth), poses[count:], camera)
     albedo, turned, here = seen.image.split([3, 3, 1], dim=1)
-    near = (shown.view_turn - shown.turn[owner]).abs() * TURN_DEG < WIDEST_DEG
+    apart = (shown.view_pose - shown.front_pose[owner])[:, _YAW].abs() * PoseRange().rotation_deg
+    near = apart < WIDEST_DEG
     kept = (seen.mask * (here > 0.5) * near[:, None, None, None]).detach()
     solved = solve_lights(albedo, turned, shown.view, kept, each(lights[:count]))
     image = albedo * shading_of(solved, turned) * 2 - 1

@@ -139,10 +139,11 @@ def describe(file: Path) -> dict[str, Any]:
     return _read_header(file) if _HEADER in read_metadata(file) else {}
 
 
-def fingerprint(network: nn.Module) -> str:
-    """Twelve digits that tell networks with other weights apart."""
+def fingerprint(weights: nn.Module | Mapping[str, Tensor]) -> str:
+    """Twelve digits that tell networks, or tensors, with other values apart."""
     digest = hashlib.blake2b(digest_size=6)
-    for tensor in network.state_dict().values():
+    tensors = weights.state_dict() if isinstance(weights, nn.Module) else weights
+    for tensor in tensors.values():
         digest.update(tensor.cpu().numpy().tobytes())
     return digest.hexdigest()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gan2shape.errors import CheckpointError
-from gan2shape.io.checkpoints import read_tensors
+from gan2shape.io.checkpoints import read_tensors, write_tensors
 from gan2shape.networks.latents import LatentEncoder
+from gan2shape.render.units import PoseRange
 
 TURN_DEG = 25.0
 """The unit of turns in degrees."""
@@ -22,6 +23,8 @@ NOD_DEG = 8.0
 """Standard deviation of the pitch of views in degrees: the generic pose prior's."""
 _STILL = 0.2
 """Turn of every second view as a part of the others': they show the front nearly pixel by pixel."""
+_FACING = 4
+"""How often an object is turned by what is left of its turn and nod, until it faces the camera."""
 _CHUNK = 64
 _PREFIX = "turning."
 _DIRECTIONS = ("direction", "light", "height", "pitch")
@@ -47,7 +50,7 @@ class Turning:
         height_spread: that of their latents along ``height``.
         encoder: pictures to latents.
         pose: linear reading (latent_dim + 1, 6) of poses, in network units, from latents less their mean and a one;
-            None where none was fitted (``gan2shape train distill`` does).
+            None where none was fitted (``gan2shape train distill`` does: `train.pose_reading`).
     """
 
     direction: Tensor
@@ -72,6 +75,30 @@ class Turning:
             raise ValueError("no reading of poses was fitted to these directions")
         own, mirrored = (latent_features(self.encoder, image) @ self.pose for image in (images, images.flip(-1)))
         return (own + mirrored * own.new_tensor(MIRRORED_POSE)) / 2
+
+    @torch.no_grad()
+    def known_units(self, images: Tensor) -> Tensor:
+        """What latents tell of the poses (N, 6) of signed pictures (N, 3, S, S), in network units: pitch, yaw and roll
+        where a reading was fitted, else the yaw alone."""
+        if self.pose is None:
+            return pose_of_moves(self.coordinate(images))
+        units = self.pose_units(images)
+        return F.pad(units[:, :3], (0, units.shape[1] - 3))
+
+    @torch.no_grad()
+    def facing(self, latents: Tensor, paint: Callable[[Tensor], Tensor]) -> Tensor:
+        """Latents (N, latent_dim) of the same objects, turned until they face the camera; where a reading of poses was
+        fitted, they neither look up nor down either.
+
+        Args:
+            latents: of the objects.
+            paint: latents (N, latent_dim) to signed pictures.
+        """
+        for _ in range(_FACING):
+            image = paint(latents)
+            nod_deg = None if self.pose is None else -self.pose_units(image)[:, 0] * PoseRange().rotation_deg
+            latents = self.moved(latents, -self.coordinate(image), None, nod_deg)
+        return latents
 
     @torch.no_grad()
     def coordinate(self, images: Tensor) -> Tensor:
@@ -111,6 +138,13 @@ def drawn_moves(shape: tuple[int, ...], *, rng: torch.Generator, lit: float = LI
     turn, side, nod, above = torch.randn((4, *shape), generator=rng, device=rng.device)
     turn[..., 1::2] *= _STILL
     return turn, lit * side, NOD_DEG * nod, lit * above
+
+
+def pose_of_moves(turn: Tensor, nod_deg: Tensor | None = None, roll_deg: Tensor | None = None) -> Tensor:
+    """Poses (N, 6) in network units of turns (N,) in units of `TURN_DEG`, nods and rolls (N,) in degrees; no shifts."""
+    none = torch.zeros_like(turn)
+    angles = [none if nod_deg is None else nod_deg, TURN_DEG * turn, none if roll_deg is None else roll_deg]
+    return torch.stack([*(angle / PoseRange().rotation_deg for angle in angles), none, none, none], dim=-1)
 
 
 @torch.no_grad()
@@ -163,6 +197,15 @@ def load_turning(file: Path, encoder: LatentEncoder) -> Turning:
     spread, light_spread, height_spread = found["spreads"].tolist()
     pose = found[_POSE].to(direction) if _POSE in found else None
     return Turning(direction, light, height, pitch, spread, light_spread, height_spread, encoder, pose)
+
+
+def save_turning(file: Path, turning: Turning) -> None:
+    """Keep directions without networks; `load_turning` reads them.
+
+    Raises:
+        OutputError: the place cannot be written.
+    """
+    write_tensors(file, turning.tensors(), {})
 
 
 def _check(file: Path, found: Mapping[str, Tensor], of_latents: torch.Size) -> None:

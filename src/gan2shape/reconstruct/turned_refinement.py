@@ -26,8 +26,8 @@ from gan2shape.reconstruct.watch import OnIteration
 from gan2shape.render import Pose, Scene
 from gan2shape.render.units import PoseRange, pose_from_units
 
-_FACING = 2
-"""How often the object is turned by what is left of its turn, until it faces the camera."""
+_PITCH = 0
+"""Its place among the numbers of a pose."""
 _POSE_RATE = 30.0
 """How much faster the poses of views move than the weights of the depth network."""
 _HELD = 0.01
@@ -51,7 +51,7 @@ def paint_views(
     """The object of a picture (1, 3, S, S) from the front, and its views: the picture, and ``settings.views`` others.
 
     The object is the one that the encoder sees in the picture, made more typical: latents that reproduce the picture
-    exactly do not turn well.
+    exactly do not turn well. Of views the nods are known that were asked for; all else is read off their latents.
     """
 
     def painted(latents: Tensor) -> Tensor:
@@ -59,16 +59,15 @@ def paint_views(
         return torch.cat([framing.to_working(paint(chunk)) for chunk in latents.split(_CHUNK)])
 
     seen = turning.encoder(image)
-    facing = loaded.w_mean + settings.typical * (seen - loaded.w_mean)
-    facing = turning.moved(facing, -turning.coordinate(image))
-    for _ in range(_FACING - 1):
-        facing = turning.moved(facing, -turning.coordinate(painted(facing)))
+    facing = turning.facing(loaded.w_mean + settings.typical * (seen - loaded.w_mean), painted)
     front = painted(facing)
     moves = drawn_moves((settings.views,), rng=rng, lit=settings.lit)
     view = torch.cat([image, painted(turning.moved(facing.expand(settings.views, -1), *moves))])
     owner = torch.zeros(len(view), dtype=torch.long, device=view.device)
-    turn, nod = turning.coordinate(view), F.pad(moves[2], (1, 0))
-    return FrontsAndViews(front, object_in(front), turning.coordinate(front), view, turn, nod, owner)
+    front_pose, view_pose = turning.known_units(front), turning.known_units(view)
+    front_pose[:, _PITCH] = 0
+    view_pose[1:, _PITCH] = moves[2] / PoseRange().rotation_deg
+    return FrontsAndViews(front, object_in(front), front_pose, view, view_pose, owner)
 
 
 def object_in(front: Tensor) -> Tensor:

@@ -1,15 +1,15 @@
 """Distillation: networks of one pass learn what refinements found, for many objects of a generator.
 
 Every object comes with its views, their refined poses, and one canonical depth. The depth network sees any view and
-says that depth where it is the object's, and beside it what it said before (a refinement's fall beside the object would
-draw the rim away with it); the view network says that pose; and poses are nearly linear in the latents that the
-generator's inverse sees, which is fitted too (`pose_reading`). Views are changed in brightness and light as for the
-latent encoder, so that neither holds on to how a generator paints.
+says the part of that depth that latents tell (`shape_reading`) where it is the object's, and beside it what it said
+before (a refinement's fall beside the object would draw the rim away with it); the view network says that pose; and
+poses are nearly linear in the latents that the generator's inverse sees, which is fitted too (`pose_reading`). Views
+are changed in brightness and light as for the latent encoder, so that neither holds on to how a generator paints.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, cast
@@ -20,12 +20,14 @@ from torch.nn import functional as F
 
 from gan2shape.networks.trained import NetworkSizes
 from gan2shape.networks.turned import TURNED, TurnedNetworks
-from gan2shape.networks.turning import MIRRORED_POSE, Turning, with_pose_reading
+from gan2shape.networks.turning import MIRRORED_POSE, Turning, pose_of_moves, with_pose_reading
 from gan2shape.render import render
 from gan2shape.train.gallery import normal_picture, turned_scene
 from gan2shape.train.latents import sample_changed
+from gan2shape.train.pose_reading import ROLL_DEG, rolled
 from gan2shape.train.run import iteration_rng
 from gan2shape.train.settings import SHOWN, AdamTask, TrainSettings, Validate, low_precision, write_snapshot
+from gan2shape.train.shape_reading import ShapeReading
 
 AS_DRAWN = 0.25
 """How often an object is seen in the picture as it was drawn; else it is any of its views."""
@@ -38,21 +40,29 @@ POSE_SHARE = (1.0, 1.0, 0.5, 0.5, 0.5, 0.0)
 class RefinedViews:
     """Views of refined objects by number. A `Pictures`, all of them in ever new orders.
 
-    Keys: ``image`` (B, 3, S, S) signed, ``pose`` (B, 6) in network units, ``depth`` (B, 1, S, S) canonical, ``mask``
-    (B, 1, S, S), 1 = object, of that depth.
+    Keys: ``image`` (B, 3, S, S) signed, ``pose`` (B, 6) in network units, ``depth`` (B, 1, S, S) canonical, as it is
+    read if there is a reading, ``mask`` (B, 1, S, S), 1 = object, of that depth.
 
     Args:
         objects: each has ``view`` (1 + V, 3, S, S) bytes, the picture as drawn first; ``pose`` (1 + V, 6); ``depth``
             and ``mask`` (1, S, S).
         description: where they come from, in one line.
         seed: of the orders.
+        shapes: what takes the place of their own depths.
     """
 
-    def __init__(self, objects: Sequence[Mapping[str, Tensor]], description: str, *, seed: int) -> None:
+    def __init__(
+        self,
+        objects: Sequence[Mapping[str, Tensor]],
+        description: str,
+        *,
+        seed: int,
+        shapes: ShapeReading | None = None,
+    ) -> None:
         self.view, self.pose, self.depth, self.mask = (
             torch.stack([one[name] for one in objects]) for name in ("view", "pose", "depth", "mask")
         )
-        self.size, self.description, self.seed = self.view.shape[-1], description, seed
+        self.size, self.description, self.seed, self.shapes = self.view.shape[-1], description, seed, shapes
 
     def __call__(self, start: int, count: int) -> Mapping[str, Tensor]:
         """Views number ``start`` … ``start + count - 1``."""
@@ -62,7 +72,8 @@ class RefinedViews:
         shown = slice(start - first * objects, start - first * objects + count)
         which, view = order[shown], view[shown]
         image = self.view[which, view].float() / 127.5 - 1
-        maps = {"depth": self.depth[which].float(), "mask": self.mask[which].float()}
+        depth = self.depth[which].float() if self.shapes is None else self.shapes(which, view)
+        maps = {"depth": depth, "mask": self.mask[which].float()}
         return {"image": image, "pose": self.pose[which, view].float(), **maps}
 
     def _round(self, number: int) -> Tensor:
@@ -75,10 +86,19 @@ class RefinedViews:
 
 
 def pose_reading(turning: Turning, pictures: RefinedViews) -> Turning:
-    """The directions with a linear reading of poses off latents, fitted to all views and their refined poses."""
+    """The directions with a linear reading of poses off latents, fitted to all views, rolled at random, and their
+    refined poses."""
     device = turning.direction.device
-    known = zip(pictures.view, pictures.pose, strict=True)
-    return with_pose_reading(turning, ((v.to(device).float() / 127.5 - 1, p.to(device).float()) for v, p in known))
+    rng = iteration_rng(pictures.seed, 0, device, "rolls")
+
+    def known() -> Iterator[tuple[Tensor, Tensor]]:
+        for view, pose in zip(pictures.view, pictures.pose, strict=True):
+            roll_deg = ROLL_DEG * torch.randn(len(view), generator=rng, device=device)
+            units = pose.to(device).float()
+            units = units + pose_of_moves(torch.zeros_like(roll_deg), roll_deg=roll_deg)
+            yield rolled(view.to(device).float() / 127.5 - 1, roll_deg), units
+
+    return with_pose_reading(turning, known())
 
 
 class DistillTask(AdamTask):

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from gan2shape.networks.agreement import FrontsAndViews, disagreement, pose_error
 from gan2shape.networks.trained import NetworkSizes, fingerprint
 from gan2shape.networks.turned import TURNED, TurnedNetworks
-from gan2shape.networks.turning import TURN_DEG
+from gan2shape.networks.turning import TURN_DEG, pose_of_moves
 from gan2shape.priors.distributions import GENERIC_LIGHTING
 from gan2shape.render import Lighting, normals_from_depth, render
 from gan2shape.render.units import lighting_to_units
@@ -152,7 +152,8 @@ class TurnedTask(AdamTask):
         chosen = order[:, :used].flatten()
         owner = torch.arange(count, device=self.device).repeat_interleave(used)
         view, turn, nod = (batch[name][owner, chosen] for name in ("view", "view_turn", "view_nod"))
-        return FrontsAndViews(batch["front"], batch["mask"], batch["turn"], view, turn, nod, owner)
+        front_pose, view_pose = pose_of_moves(batch["turn"]), pose_of_moves(turn, nod)
+        return FrontsAndViews(batch["front"], batch["mask"], front_pose, view, view_pose, owner)
 
     @torch.no_grad()
     def predict(self, image: Tensor) -> tuple[Tensor, Tensor]:

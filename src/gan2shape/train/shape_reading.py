@@ -1,0 +1,66 @@
+"""What refined shapes have in common: the part of their depth that is linear in the latents of their pictures.
+
+A single refinement is as much noise as likeness. The mean over many objects has no noise, and what varies with latents
+has little; a network that learns this in place of single shapes learns the likeness that there is. The category is
+taken to look the same in a mirror, so the shape is symmetric, and told by what a mirror leaves of the latents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gan2shape.networks.latents import LatentEncoder
+from gan2shape.networks.turning import latent_features
+
+_RIDGE = 100.0
+"""Of the regression, in squared units of the latents, for an object."""
+
+
+@dataclass(frozen=True, eq=False)
+class ShapeReading:
+    """Canonical depths that are linear in what the encoder sees.
+
+    Attributes:
+        features: of the views of objects (K, 1 + V, C).
+        weights: (C, S * S) depth in scene units.
+    """
+
+    features: Tensor
+    weights: Tensor
+
+    def __call__(self, which: Tensor, view: Tensor) -> Tensor:
+        """Depths (B, 1, S, S) in scene units that views number ``view`` (B,) of objects ``which`` (B,) show."""
+        side = round(self.weights.shape[1] ** 0.5)
+        return (self.features[which, view] @ self.weights).unflatten(1, (1, side, side))
+
+
+@torch.no_grad()
+def read_shapes(encoder: LatentEncoder, objects: Sequence[Mapping[str, Tensor]]) -> ShapeReading:
+    """Ridge regression of refined depths on the latents of all views, those of mirror images averaged in.
+
+    Args:
+        encoder: the generator's inverse.
+        objects: each has ``view`` (1 + V, 3, S, S) bytes and ``depth`` (1, S, S), canonical, scene units.
+    """
+    device = encoder.mean.device
+    depths = torch.stack([one["depth"].flatten() for one in objects]).double()
+    flipped = torch.stack([one["depth"].flip(-1).flatten() for one in objects]).double()
+    depths = (depths + flipped) / 2
+    features = torch.stack([_even(encoder, one["view"].to(device)).cpu() for one in objects])
+    known = features.double()
+    square = torch.einsum("kvc,kvd->cd", known, known) / known.shape[1]
+    product = known.mean(1).T @ depths
+    ridge = torch.full((len(square),), _RIDGE, dtype=torch.float64)
+    ridge[-1] = 0  # The mean shape is not held at zero.
+    weights = torch.linalg.solve(square + ridge.diag(), product)
+    return ShapeReading(features, weights.float())
+
+
+def _even(encoder: LatentEncoder, view: Tensor) -> Tensor:
+    """Features (N, C) of pictures (N, 3, S, S), bytes, that they share with their mirror images."""
+    image = view.float() / 127.5 - 1
+    return (latent_features(encoder, image) + latent_features(encoder, image.flip(-1))) / 2
