@@ -19,6 +19,8 @@ Table = dict[str, dict[str, Numbers]]
 class Kept:
     """A table of the file ``results/NAME.json``: what is done already, and every entry written as soon as it is made.
 
+    Two runs of the same settings may share the file, each with pictures of its own.
+
     Args:
         name: of the result file.
         settings: what the numbers depend on.
@@ -27,8 +29,7 @@ class Kept:
 
     def __init__(self, name: str, settings: dict[str, Any], place: tuple[str, ...] = ()) -> None:
         self.name, self.settings, self.place = name, json.loads(json.dumps(settings)), place
-        earlier = at(read(name), place)
-        self.table: Table = earlier["pictures"] if earlier.get("settings") == self.settings else {}
+        self.table = self._kept(read(name))
 
     def has(self, index: int, row: str) -> bool:
         """Whether a row of a picture is done."""
@@ -36,12 +37,19 @@ class Kept:
 
     def add(self, index: int, row: str, numbers: Numbers) -> None:
         """Keep a row of a picture, and write."""
-        self.table.setdefault(str(index), {})[row] = numbers
         print(*self.place, index, row, numbers, flush=True)
         whole = read(self.name)
+        self.table = self._kept(whole)
+        self.table.setdefault(str(index), {})[row] = numbers
+        self.table = dict(sorted(self.table.items(), key=lambda entry: int(entry[0])))
         own = {"machine": machine(), "settings": self.settings, "mean": summary(self.table), "pictures": self.table}
         at(whole, self.place).update(own)
         write_result(self.name, whole)
+
+    def _kept(self, whole: dict[str, Any]) -> Table:
+        """What a file has of these settings."""
+        earlier = at(whole, self.place)
+        return earlier["pictures"] if earlier.get("settings") == self.settings else {}
 
 
 def read(name: str) -> dict[str, Any]:

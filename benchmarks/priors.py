@@ -5,12 +5,10 @@
 
 With the preset "ellipsoid", which is for any generator: how much worse does a reconstruction become that draws its
 pseudo samples from the generic priors? Rows: "generic" (`PosePrior()`, `LightingPrior()`), "preset" (the same poses,
-and the lights that the original program has for synthetic faces) and "estimated": what the bundled networks of one pass
-see in the generator's own pictures, made a prior as `gan2shape pretrain` makes it. The preset's factor on the drawn yaw
-stays in all three. Latent, mask and seed are the same for all.
-
-The estimate is no better than those networks: they take pitch and roll to be about zero, and their degrees of yaw come
-from the generic prior's (`TURN_DEG`). So it is the lights, and the lack of pitch and roll, that the rows compare.
+and the lights that the original program has for synthetic faces) and "estimated": the bundled generator's own, as
+`gan2shape train distill` reads them in its pictures (``--priors bundled``). The preset's factor on the drawn yaw stays
+in all three. Latent, mask and seed are the same for all. The degrees of the estimate's yaw come from the generic
+prior's (`TURN_DEG`), and its lights have strengths that add up to one.
 
 Every finished reconstruction is kept in benchmarks/results/priors.json at once: a run that was stopped goes on, and a
 run with other settings (truth, generator, networks, preset, priors, seed) begins anew. Seconds are processor time.
@@ -22,7 +20,7 @@ import argparse
 import dataclasses
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,26 +30,22 @@ from gan2shape.evaluate.score import as_row, score_depth
 from gan2shape.evaluate.truth import Truth, read_truth
 from gan2shape.generators import LoadedGenerator, load_generator
 from gan2shape.io.checkpoints import sha256
-from gan2shape.networks.turned import TurnedNetworks, bundled_turned, in_object_frame, load_turned, of_strength_one
+from gan2shape.networks.turned import bundled_turned
 from gan2shape.priors import LightingPrior, PosePrior
 from gan2shape.priors.masks import auto_mask
 from gan2shape.reconstruct.config import ReconstructConfig
 from gan2shape.reconstruct.pipeline import find_latent
 from gan2shape.reconstruct.presets import PRESETS
-from gan2shape.reconstruct.pretrain import PRIOR_PICTURES, lighting_prior, pose_prior
-from gan2shape.reconstruct.progress import step_rng
+from gan2shape.reconstruct.pretrain import load_priors, with_priors
 from gan2shape.reconstruct.reconstructor import Reconstructor
 from gan2shape.reconstruct.target import Target
-from gan2shape.reconstruct.turned import framing_for
 from gan2shape.render import render
-from gan2shape.render.units import PoseRange, lighting_to_units, pose_from_units, pose_to_units
 from kept import Kept, Numbers
 from reconstruct import picture_numbers
 
 PRESET = "ellipsoid"
 ROWS = ("generic", "preset", "estimated")
 NAME = "priors"
-_CHUNK = 64
 _POSE = ("pitch", "yaw", "roll", "x", "y", "z")
 
 
@@ -64,30 +58,7 @@ class Priors:
 
     def applied_to(self, config: ReconstructConfig) -> ReconstructConfig:
         """A configuration with these priors; its factor on the drawn yaw stays."""
-        pose = replace(self.pose, yaw_scale=config.pose.yaw_scale)
-        return replace(config, pose=pose, lighting=self.lighting)
-
-
-@torch.no_grad()
-def estimated(
-    networks: TurnedNetworks, loaded: LoadedGenerator, config: ReconstructConfig, *, count: int, rng: torch.Generator
-) -> Priors:
-    """The priors of what the networks see in ``count`` of the generator's pictures, in the units of ``config``.
-
-    The lights are attached to the object, as a scene's are; the networks say nothing of their strength but how it is
-    shared between ambient and diffuse.
-    """
-    geometry, framing = config.geometry, framing_for(loaded, networks)
-    ranges = PoseRange(geometry.rotation_deg, geometry.xy_translation, geometry.z_translation)
-    poses, lights = [], []
-    for done in range(0, count, _CHUNK):
-        latents = loaded.sample_latents(min(_CHUNK, count - done), rng=rng)
-        images = framing.to_working(loaded.generator.synthesize(latents))
-        pose = pose_from_units(networks.view_net(images))
-        light = in_object_frame(of_strength_one(networks.lighting(images)), pose)
-        poses.append(pose_to_units(pose, ranges))
-        lights.append(lighting_to_units(light))
-    return Priors(pose_prior(torch.cat(poses)), lighting_prior(torch.cat(lights), config.lighting))
+        return with_priors(config, self.pose, self.lighting)
 
 
 def described(priors: Priors, config: ReconstructConfig) -> list[str]:
@@ -145,7 +116,6 @@ def settings_of(options: argparse.Namespace, setting: Setting, rows: Mapping[str
         "generator": setting.loaded.sha256,
         "networks": sha256(bundled_turned()),
         "preset": setting.config.to_dict(),
-        "prior_pictures": options.prior_pictures,
         "priors": {row: dataclasses.asdict(priors) for row, priors in rows.items()},
         "seed": options.seed,
     }
@@ -157,7 +127,6 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--truth", type=Path, required=True)
     parser.add_argument("--pictures", default="0-2")
     parser.add_argument("--rows", default=",".join(ROWS))
-    parser.add_argument("--prior-pictures", type=int, default=PRIOR_PICTURES)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--result", default=NAME, help="name of the result file")
@@ -171,12 +140,10 @@ def main() -> None:
     config = PRESETS[PRESET]
     loaded = load_generator(offset_layers=config.projection.offset_layers)
     setting = Setting(read_truth(options.truth), loaded, config, options.seed)
-    rng = step_rng(options.seed, NAME, loaded.w_mean.device)
-    networks = load_turned(bundled_turned())
     rows = {
         "generic": Priors(PosePrior(), LightingPrior()),
         "preset": Priors(config.pose, config.lighting),
-        "estimated": estimated(networks, loaded, config, count=options.prior_pictures, rng=rng),
+        "estimated": Priors(*load_priors(bundled_turned(), loaded)),
     }
     for row, priors in rows.items():
         print(row, *described(priors, config), sep="\n  ", flush=True)

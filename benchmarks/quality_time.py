@@ -158,7 +158,7 @@ def rows_of(setting: Setting, index: int, budgets: Sequence[float] = BUDGETS) ->
     nets, picture, began = setting.copy(), setting.picture(index), time.process_time()
     image = framing_for(setting.loaded, nets).to_working(picture)
     with torch.no_grad():
-        scenes = [setting.start(image)]
+        scenes, told = [setting.start(image)], setting.start.turning.depth(image)
     one_pass = {**setting.score(scenes[0], index), "iterations": 0, "seconds": round(time.process_time() - began, 2)}
     began = time.process_time()
     find_latent(picture, setting.loaded, setting.config.inversion, seed=setting.seed)
@@ -166,7 +166,7 @@ def rows_of(setting: Setting, index: int, budgets: Sequence[float] = BUDGETS) ->
     finished: list[Scene] = []
 
     def score() -> Numbers:
-        return setting.score(mean_scene(nets, image, finished) if finished else scenes[-1], index)
+        return setting.score(mean_scene(nets, image, finished, told=told) if finished else scenes[-1], index)
 
     listener = OnTheWay([b for b in budgets if b > setup], setup, score)
 

@@ -14,9 +14,12 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from gan2shape.cli import main
+from gan2shape.cli.reconstruct import Reconstruct, started_from
 from gan2shape.generators import latent_rng, load_generator
+from gan2shape.networks.turned import bundled_turned
 from gan2shape.reconstruct.config import config_from_dict
 from gan2shape.reconstruct.presets import PRESETS
+from gan2shape.reconstruct.pretrain import load_priors, with_priors
 from tests.cli.conftest import LATENT_DIM, RESOLUTION, Command, leftovers
 
 Mistake = Callable[..., str]
@@ -256,6 +259,7 @@ def plan_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, An
         (["--features", "vgg16.pth"], "ellipsoid"),
         (["--vgg", "vgg16.pth"], "ellipsoid"),
         (["--pretrained", "networks.safetensors"], "ellipsoid"),
+        (["--priors", "bundled"], "ellipsoid"),
         (["--compat"], "ellipsoid"),
         (["--config.stages.0.albedo", "3"], "ellipsoid"),
         (["--config.prior-steps=3"], "ellipsoid"),
@@ -284,6 +288,7 @@ def test_the_preset_is_the_one_that_fits_the_flags(
         ["--generator", "own.safetensors"],
         ["--vgg", "vgg16.pth"],
         ["--pretrained", "networks.safetensors"],
+        ["--priors", "bundled"],
         ["--compat"],
         ["--config.crop", "0.5"],
         ["--config.start", "ellipsoid"],
@@ -331,3 +336,19 @@ def test_the_default_preset_runs_and_goes_on_after_ctrl_c(
     for name in ("scene.safetensors", "networks.safetensors"):
         first, second = (tmp_path / folder / "sample_3" / name for folder in ("whole", "again"))
         assert first.read_bytes() == second.read_bytes()
+
+
+def test_priors_take_the_place_of_the_presets(mistake: Mistake, tmp_path: Path) -> None:
+    loaded = load_generator()
+    verb = Reconstruct(priors="bundled", config=PRESETS["ellipsoid"])
+    config = started_from(verb, loaded)[0].config
+    pose, lighting = load_priors(bundled_turned(), loaded)
+    assert config == with_priors(PRESETS["ellipsoid"], pose, lighting)
+    assert config.pose.yaw_scale == PRESETS["ellipsoid"].pose.yaw_scale
+    assert config.lighting == lighting
+    assert "Gaussians" in PRESETS["paper-synface"].assumes
+    assert "Gaussians" not in with_priors(PRESETS["paper-synface"], pose, lighting).assumes
+    arguments = ["reconstruct", "--sample", "3", "--preset", "ellipsoid", "-o", tmp_path / "run", "--priors"]
+    assert "--priors: takes the place of --view-mvn" in mistake(*arguments, "bundled", "--view-mvn", "view.pth")
+    assert "no such file" in mistake(*arguments, tmp_path / "nowhere.safetensors").lower()
+    assert not (tmp_path / "run").exists()

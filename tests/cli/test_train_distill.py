@@ -10,11 +10,13 @@ import pytest
 import torch
 
 from gan2shape.cli import main
+from gan2shape.generators import load_generator
 from gan2shape.networks.latents import load_latent_encoder
 from gan2shape.networks.trained import describe
 from gan2shape.networks.turned import bundled_turned, load_turned
 from gan2shape.networks.turning import load_turning
 from gan2shape.reconstruct import teacher
+from gan2shape.reconstruct.pretrain import load_priors
 from tests.cli.test_train_encoder import encoder, weights
 from tests.cli.test_train_turned import _other
 from tests.cli.test_train_turned import train as train_turned
@@ -56,6 +58,9 @@ def test_objects_are_refined_learned_from_and_kept(
     inverse, _ = load_latent_encoder(encoder)
     turning = load_turning(weights(run), inverse)
     assert turning.pose_units(torch.zeros(2, 3, 16, 16)).shape == (2, 6)
+    pose, lighting = load_priors(weights(run), load_generator(Path(own[1])))
+    assert min(pose.std[:2]) > 0
+    assert lighting.x_min < lighting.x_max
     with torch.no_grad():
         assert load_turned(weights(run)).depth(torch.zeros(1, 3, 16, 16)).shape == (1, 1, 16, 16)
     assert distill(run, *own, "--final-rate", "1", "--steps", "3", "--resume") == 0

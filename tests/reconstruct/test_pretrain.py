@@ -17,18 +17,23 @@ from torch import Tensor
 from gan2shape.errors import CheckpointError, InputError
 from gan2shape.generators import LoadedGenerator
 from gan2shape.io.checkpoints import write_tensors
+from gan2shape.networks.trained import NetworkSizes, save_networks
+from gan2shape.networks.turned import TURNED, TurnedNetworks
 from gan2shape.priors import LightingPrior, PosePrior
 from gan2shape.priors.masks import no_mask
 from gan2shape.reconstruct import Reconstructor, Stage
 from gan2shape.reconstruct.config import Optimizer
 from gan2shape.reconstruct.pretrain import (
+    PRIORS,
     Pretrained,
     draw_targets,
     estimate_priors,
     lighting_prior,
     load_pretrained,
+    load_priors,
     pose_prior,
     pretrain,
+    priors_to_dict,
     save_pretrained,
 )
 from gan2shape.reconstruct.progress import Progress
@@ -126,7 +131,11 @@ def test_priors_are_read_from_the_generator_s_pictures(loaded: LoadedGenerator) 
     nets, _ = reconstructor.new_networks(0)
     options = {"count": 40, "base": LightingPrior()}
     rng = torch.Generator().manual_seed(3)
-    pose, lighting = estimate_priors(nets, loaded, reconstructor.framing, rng=rng, **options)  # type: ignore[arg-type]
+
+    def see(images: Tensor) -> tuple[Tensor, Tensor]:
+        return nets.view_net(images) + nets.pose_mean, nets.light_net(images) + nets.lighting_mean
+
+    pose, lighting = estimate_priors(see, loaded, reconstructor.framing, rng=rng, **options)  # type: ignore[arg-type]
     rng = torch.Generator().manual_seed(3)
     latents = torch.cat([loaded.sample_latents(32, rng=rng), loaded.sample_latents(8, rng=rng)])
     rows = []
@@ -245,3 +254,34 @@ def test_two_processes_end_with_the_same_networks(tmp_path: Path) -> None:
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
     for name, weight in first.items():
         torch.testing.assert_close(weight, second[name], rtol=1e-5, atol=1e-6)
+
+
+def file_with(about: dict[str, object], folder: Path) -> Path:
+    """Networks of one pass that say this about themselves."""
+    file, sizes = folder / "turned.safetensors", NetworkSizes(16, 4, 4, 8)
+    save_networks(file, TURNED, TurnedNetworks(sizes), sizes, about)
+    return file
+
+
+def test_priors_are_read_from_files_of_either_kind(loaded: LoadedGenerator, tmp_path: Path) -> None:
+    before = pretrain(Reconstructor(loaded, JOINT), drawn(loaded), seed=2, prior_pictures=8)
+    save_pretrained(tmp_path / "p.safetensors", before)
+    own = (before.config.pose, before.config.lighting)
+    assert load_priors(tmp_path / "p.safetensors", loaded) == own
+    file = file_with({PRIORS: priors_to_dict(*own), "generator": loaded.identity}, tmp_path)
+    assert load_priors(file, loaded) == own
+
+
+@pytest.mark.parametrize(
+    ("about", "said"),
+    [
+        ({}, "expected a file of gan2shape pretrain or gan2shape train distill"),
+        ({PRIORS: {"pose": 3}}, "damaged"),
+        ({PRIORS: priors_to_dict(PosePrior(), LightingPrior()), "generator": "0"}, "those of another GAN"),
+    ],
+)
+def test_files_without_priors_are_refused(
+    loaded: LoadedGenerator, tmp_path: Path, about: dict[str, object], said: str
+) -> None:
+    with pytest.raises(CheckpointError, match=said):
+        load_priors(file_with(about, tmp_path), loaded)

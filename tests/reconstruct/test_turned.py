@@ -35,7 +35,7 @@ from gan2shape.reconstruct.turned import (
 from gan2shape.reconstruct.turned_refinement import refine_turned
 from gan2shape.reconstruct.watch import Event, IterationDone, StepFinished, Stopped
 from gan2shape.render import Lighting, Pose, Scene
-from gan2shape.render.units import PoseRange, pose_to_units
+from gan2shape.render.units import PoseRange, lighting_from_units, pose_from_units, pose_to_units
 from gan2shape.result import ReconstructionResult
 from tests.reconstruct.bundled import QUICK, SIDE, bundled, bundled_start, own_target
 from tests.reconstruct.known_turns import LIGHT, NOD, TURN, known_gan, known_start, yawed
@@ -71,6 +71,16 @@ def test_the_networks_belong_to_the_bundled_generator_alone(tmp_path: Path) -> N
         CheckpointError, match=r"own\.safetensors: expected the encoder of .* that it was made with; got none"
     ):
         load_start(other, file)
+
+
+def test_units_are_those_of_the_scene() -> None:
+    start, image = bundled_start(), own_target().image
+    scene, (pose, light) = start(image), start.units(image)
+    torch.testing.assert_close(pose_from_units(pose, PoseRange()).rotation, scene.pose.rotation)
+    torch.testing.assert_close(pose_from_units(pose, PoseRange()).translation, scene.pose.translation)
+    told = lighting_from_units(light)
+    for name in ("ambient", "diffuse", "direction"):
+        torch.testing.assert_close(getattr(told, name), getattr(scene.lighting, name))
 
 
 def test_directions_of_another_kind_are_refused(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ def check_method(verb: Reconstruct) -> None:
         "--sample": verb.sample,
         "--latent": verb.latent,
         "--pretrained": verb.pretrained,
+        "--priors": verb.priors,
         "--vgg": verb.vgg,
         "--lpips": verb.lpips,
         "--download-vgg": verb.download_vgg,

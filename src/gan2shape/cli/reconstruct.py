@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 ELLIPSOID = "ellipsoid"
 """The preset that takes the default's place for other generators."""
 _OF_STEPS = (
-    *("--class", "--features", "--pretrained", "--vgg", "--lpips", "--download-vgg"),
+    *("--class", "--features", "--pretrained", "--priors", "--vgg", "--lpips", "--download-vgg"),
     *("--view-mvn", "--light-mvn", "--compat"),
 )
 _START = "--config.start"
@@ -83,6 +83,9 @@ class Reconstruct:
     """File of gan2shape pretrain for the same generator: networks start from it instead of the ellipsoid, and its
     priors, network sizes and geometry take the place of the preset's. Or the original program's celeba_pretrain.pth,
     which has networks only."""
+    priors: Annotated[str, arg(metavar="SOURCE", help_behavior_hint="(default: the preset's)")] = ""
+    """Priors of pose and light that pseudo samples are drawn from: "bundled" (the bundled generator's own), or a file
+    of gan2shape pretrain or gan2shape train distill for the same generator."""
     mask: Annotated[str, arg(metavar="auto|none|alpha|rembg|FILE")] = "auto"
     """The object: "auto" (a classical method), "none" (everything), "alpha" (what of the picture is opaque), "rembg"
     (extra "mask"), or a picture that is white on the object."""
@@ -173,6 +176,7 @@ class Reconstruct:
             "inputs": dict(zip(inputs, map(str, folders), strict=True)),
             "latents": {str(picture): str(latent) for picture, latent in latents.items()},
             "pretrained": None if self.pretrained is None else str(self.pretrained),
+            "priors": self.priors or None,
             "notes": list(notes),
             "mask": self.mask,
             **dataclasses.asdict(self.runtime),
@@ -263,11 +267,25 @@ def _chosen_preset(arguments: Sequence[str], default: str) -> ReconstructConfig:
 
 
 def started_from(verb: Reconstruct, loaded: LoadedGenerator) -> tuple[Reconstruct, Mapping[str, Tensor] | None]:
-    """The verb with the settings of ``--pretrained``, and its weights.
+    """The verb with the settings of ``--pretrained`` and the priors of ``--priors``, and the weights of the first.
 
     Raises:
-        UserError: no such weights, or weights for another generator.
+        UserError: no such weights or priors, or those of another generator.
     """
+    verb, weights = _pretrained(verb, loaded)
+    if not verb.priors:
+        return verb, weights
+    from gan2shape.networks.turned import bundled_turned
+    from gan2shape.reconstruct.pretrain import load_priors, with_priors
+
+    if verb.original.view_mvn or verb.original.light_mvn:
+        raise UserError("--priors: takes the place of --view-mvn and --light-mvn; leave one or the other out")
+    file = bundled_turned() if verb.priors == "bundled" else Path(verb.priors)
+    return dataclasses.replace(verb, config=with_priors(verb.config, *load_priors(file, loaded))), weights
+
+
+def _pretrained(verb: Reconstruct, loaded: LoadedGenerator) -> tuple[Reconstruct, Mapping[str, Tensor] | None]:
+    """The verb with the settings of ``--pretrained``, and its weights."""
     if verb.pretrained is None:
         return verb, None
     start = _start(verb.pretrained, verb.config)

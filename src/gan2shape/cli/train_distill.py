@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from tyro.conf import arg
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 OBJECTS = "objects"
 """Folder of the refined objects, in the run folder."""
+PRIORS_FILE = "priors.json"
+"""File of the priors of pose and light, in the run folder."""
 READING = "reading.safetensors"
 """File of the directions with the first reading of poses, in the run folder."""
 
@@ -34,9 +37,10 @@ class Distill(Runtime, AdamFlags):
     objects that are asked for (a minute or two). Then every object is refined once, much as the preset default refines
     a picture (some seconds each; they are kept in the run folder, and the same command goes on with them; --minutes
     does not count them). Depth and view network learn these shapes, as far as latents tell them, and poses, from the
-    pictures and from all their views, and the reading of poses is fitted anew; it is used where that encoder is the
-    bundled one. Distilling what was distilled, with another --seed, goes on from the better reading. The weights, with
-    the generator's directions, are snapshots/weights.safetensors in the run folder.
+    pictures and from all their views. The reading of poses is fitted anew, which is used where that encoder is the
+    bundled one, and the generator's priors of pose and light are read. Distilling what was distilled, with another
+    --seed, goes on from the better reading. The weights, with directions and priors, are
+    snapshots/weights.safetensors in the run folder.
 
     For example:
       $ gan2shape train distill -o distill --bfloat16
@@ -80,6 +84,7 @@ class Distill(Runtime, AdamFlags):
         from gan2shape.io.checkpoints import sha256
         from gan2shape.networks.trained import NetworkSizes, describe, fingerprint
         from gan2shape.networks.turned import bundled_turned
+        from gan2shape.reconstruct.pretrain import PRIORS
         from gan2shape.reconstruct.turned import load_start
         from gan2shape.train.distill import DistillTask, RefinedViews, pose_reading
         from gan2shape.train.run import check_folder
@@ -97,15 +102,21 @@ class Distill(Runtime, AdamFlags):
             start = self._reading(loaded, start)
             objects = self._refined(loaded, start)
             description = f"{len(objects)} objects of {loaded.name}, refined with {self.views} views, seed {self.seed}"
-            about = {"generator": loaded.identity, "encoder": fingerprint(start.turning.encoder), "start": sha256(file)}
+            about: dict[str, Any] = {
+                "generator": loaded.identity,
+                "encoder": fingerprint(start.turning.encoder),
+                "start": sha256(file),
+            }
             shapes = read_shapes(start.turning.encoder, objects)
             pictures = RefinedViews(objects, description, seed=self.seed, shapes=shapes)
+            turning = replace(pose_reading(start.turning, pictures), shape=shapes.weights.to(device))
+            about[PRIORS] = self._priors(loaded, replace(start, turning=turning))
             task = DistillTask(
                 pictures,
                 settings,
                 start=start.networks,
                 sizes=NetworkSizes(**describe(file)["sizes"]),
-                beside=pose_reading(start.turning, pictures).tensors(),
+                beside=turning.tensors(),
                 about={**about, "refine": self.refine, "truncation": self.truncation},
                 device=device,
                 validate=validate,
@@ -159,6 +170,25 @@ class Distill(Runtime, AdamFlags):
         if chief and len(objects) < self.count:
             say(f"{self.count - len(objects)} of {self.count} refinements ran away; the others are learned from")
         return objects
+
+    def _priors(self, loaded: LoadedGenerator, start: TurnedStart) -> dict[str, Any]:
+        """The generator's priors of pose and light, as they are read in its own pictures, once for a run folder."""
+        from gan2shape.distributed import any_process, world
+        from gan2shape.io.files import FolderLock, write_json
+        from gan2shape.reconstruct.pretrain import PRIOR_PICTURES, estimate_priors, priors_to_dict
+        from gan2shape.reconstruct.progress import step_rng
+        from gan2shape.reconstruct.turned import framing_for
+
+        file = self.output / PRIORS_FILE
+        if world()[0] == 0 and not file.exists():
+            with FolderLock(self.output):
+                rng, base = step_rng(self.seed, "priors", loaded.w_mean.device), PRESETS["ellipsoid"].lighting
+                kept: dict[str, Any] = {"count": PRIOR_PICTURES, "rng": rng, "base": base}
+                priors = estimate_priors(start.units, loaded, framing_for(loaded, start.networks), **kept)
+                write_json(file, priors_to_dict(*priors))
+        any_process(False)  # All wait for the first.
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return found
 
     def _check_networks(self, loaded: LoadedGenerator) -> None:
         """Refuse a generator whose networks or encoder have to be named and are not."""

@@ -57,13 +57,14 @@ class TurnedNetworks(nn.Module):
         """The light in signed pictures (B, 3, S, S), in the camera's axes, as the network says it."""
         return lighting_from_units(self.light_net(image))
 
-    def forward(self, image: Tensor) -> Scene:
-        """The scene in signed pictures (B, 3, S, S), its light of strength 1 (see `of_strength_one`).
+    def forward(self, image: Tensor, *, depth: Tensor | None = None) -> Scene:
+        """The scene in signed pictures (B, 3, S, S), its light of strength 1 (see `of_strength_one`); perhaps their
+        canonical depths (B, 1, S, S) are known.
 
         The albedo is the picture, brought to the canonical frame, divided by its shading, so that the scene shows the
         picture (nearly) exactly where the canonical frame sees it.
         """
-        return self.seen(image, pose_from_units(self.view_net(image)))
+        return self.seen(image, pose_from_units(self.view_net(image)), depth=depth)
 
     def seen(self, image: Tensor, pose: Pose, *, depth: Tensor | None = None) -> Scene:
         """The scene in signed pictures (B, 3, S, S) whose poses (batch B) are known, and perhaps their canonical depth

@@ -28,7 +28,7 @@ _FACING = 4
 _CHUNK = 64
 _PREFIX = "turning."
 _DIRECTIONS = ("direction", "light", "height", "pitch")
-_POSE = "pose"
+_POSE, _SHAPE = "pose", "shape"
 _RIDGE = 30.0
 """Of the linear reading of poses, in squared units of the latents."""
 MIRRORED_POSE = (1.0, -1.0, -1.0, -1.0, 1.0, 1.0)
@@ -51,6 +51,8 @@ class Turning:
         encoder: pictures to latents.
         pose: linear reading (latent_dim + 1, 6) of poses, in network units, from latents less their mean and a one;
             None where none was fitted (``gan2shape train distill`` does: `train.pose_reading`).
+        shape: linear reading (latent_dim + 1, S * S) of canonical depth, in scene units, from what the latents of a
+            picture and of its mirror image have in common; None where none was fitted (`train.shape_reading`).
     """
 
     direction: Tensor
@@ -62,6 +64,7 @@ class Turning:
     height_spread: float
     encoder: LatentEncoder
     pose: Tensor | None = None
+    shape: Tensor | None = None
 
     @torch.no_grad()
     def pose_units(self, images: Tensor) -> Tensor:
@@ -75,6 +78,14 @@ class Turning:
             raise ValueError("no reading of poses was fitted to these directions")
         own, mirrored = (latent_features(self.encoder, image) @ self.pose for image in (images, images.flip(-1)))
         return (own + mirrored * own.new_tensor(MIRRORED_POSE)) / 2
+
+    @torch.no_grad()
+    def depth(self, images: Tensor) -> Tensor | None:
+        """The canonical depths (N, 1, S, S), in scene units, that latents of signed pictures (N, 3, S, S) tell; None
+        where no reading was fitted."""
+        if self.shape is None:
+            return None
+        return (even_features(self.encoder, images) @ self.shape).unflatten(1, (1, *images.shape[-2:]))
 
     @torch.no_grad()
     def known_units(self, images: Tensor) -> Tensor:
@@ -127,8 +138,8 @@ class Turning:
         """Everything but the encoder, to be kept in a file of networks."""
         parts = {"direction": self.direction, "light": self.light, "height": self.height, "pitch": self.pitch}
         parts["spreads"] = torch.tensor([self.spread, self.light_spread, self.height_spread])
-        if self.pose is not None:
-            parts[_POSE] = self.pose
+        readings = {_POSE: self.pose, _SHAPE: self.shape}
+        parts |= {name: tensor for name, tensor in readings.items() if tensor is not None}
         return {f"{_PREFIX}{name}": tensor.cpu() for name, tensor in parts.items()}
 
 
@@ -152,6 +163,12 @@ def latent_features(encoder: LatentEncoder, images: Tensor) -> Tensor:
     """What poses are linear in (N, latent_dim + 1), of signed pictures (N, 3, S, S): latents less their mean, a 1."""
     latents = torch.cat([encoder(chunk) for chunk in images.split(_CHUNK)]) - encoder.mean
     return F.pad(latents, (0, 1), value=1.0)
+
+
+@torch.no_grad()
+def even_features(encoder: LatentEncoder, images: Tensor) -> Tensor:
+    """What of `latent_features` (N, latent_dim + 1) signed pictures (N, 3, S, S) share with their mirror images."""
+    return (latent_features(encoder, images) + latent_features(encoder, images.flip(-1))) / 2
 
 
 def with_pose_reading(turning: Turning, known: Iterable[tuple[Tensor, Tensor]]) -> Turning:
@@ -192,11 +209,11 @@ def load_turning(file: Path, encoder: LatentEncoder) -> Turning:
     """
     tensors = read_tensors(file)
     found = {name.removeprefix(_PREFIX): t.float() for name, t in tensors.items() if name.startswith(_PREFIX)}
-    _check(file, found, encoder.mean.shape)
+    _check(file, found, encoder.mean.shape, encoder.image_size)
     direction, light, height, pitch = (found[name].to(encoder.mean.device) for name in _DIRECTIONS)
     spread, light_spread, height_spread = found["spreads"].tolist()
-    pose = found[_POSE].to(direction) if _POSE in found else None
-    return Turning(direction, light, height, pitch, spread, light_spread, height_spread, encoder, pose)
+    readings = (found[name].to(direction) if name in found else None for name in (_POSE, _SHAPE))
+    return Turning(direction, light, height, pitch, spread, light_spread, height_spread, encoder, *readings)
 
 
 def save_turning(file: Path, turning: Turning) -> None:
@@ -208,10 +225,12 @@ def save_turning(file: Path, turning: Turning) -> None:
     write_tensors(file, turning.tensors(), {})
 
 
-def _check(file: Path, found: Mapping[str, Tensor], of_latents: torch.Size) -> None:
+def _check(file: Path, found: Mapping[str, Tensor], of_latents: torch.Size, image_size: int) -> None:
     expected = {**dict.fromkeys(_DIRECTIONS, of_latents), "spreads": torch.Size([3])}
     if _POSE in found:
         expected[_POSE] = torch.Size([of_latents[0] + 1, len(MIRRORED_POSE)])
+    if _SHAPE in found:
+        expected[_SHAPE] = torch.Size([of_latents[0] + 1, image_size**2])
     for name, shape in expected.items():
         got = tuple(found[name].shape) if name in found else "nothing"
         if got != tuple(shape):

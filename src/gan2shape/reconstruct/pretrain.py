@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ from torch import Tensor
 from gan2shape.errors import CheckpointError, InputError
 from gan2shape.generators import LoadedGenerator
 from gan2shape.io.checkpoints import read_metadata, read_tensors, write_tensors
-from gan2shape.networks import FactorNetworks
+from gan2shape.networks.trained import describe
 from gan2shape.priors import LightingPrior, PosePrior
 from gan2shape.reconstruct.config import ReconstructConfig, config_from_dict
 from gan2shape.reconstruct.progress import Progress, gather_weights, step_rng
@@ -28,6 +29,8 @@ from gan2shape.reconstruct.target import Framing, Target
 from gan2shape.reconstruct.watch import OnEvent, ignore
 
 KIND = "joint pre-training"
+PRIORS = "priors"
+"""Where files of networks have them, among what they say about themselves."""
 PRIOR_PICTURES = 2000
 """Pictures that the priors of pose and light are read from."""
 _CHUNK = 32
@@ -126,7 +129,11 @@ def pretrain(
     loaded, framing = reconstructor.loaded, reconstructor.framing
     rng = step_rng(seed, "priors", reconstructor.device)
     config = reconstructor.config
-    pose, lighting = estimate_priors(nets, loaded, framing, count=prior_pictures, rng=rng, base=config.lighting)
+
+    def see(images: Tensor) -> tuple[Tensor, Tensor]:
+        return nets.view_net(images) + nets.pose_mean, nets.light_net(images) + nets.lighting_mean
+
+    pose, lighting = estimate_priors(see, loaded, framing, count=prior_pictures, rng=rng, base=config.lighting)
     about = {"pictures": str(target.count), "seed": str(seed), "warnings": "; ".join(run.warnings)}
     weights = gather_weights({"factors": nets, "encoder": encoder})
     return Pretrained(weights, replace(config, pose=pose, lighting=lighting), loaded.identity, about)
@@ -134,7 +141,7 @@ def pretrain(
 
 @torch.no_grad()
 def estimate_priors(
-    nets: FactorNetworks,
+    see: Callable[[Tensor], tuple[Tensor, Tensor]],
     loaded: LoadedGenerator,
     framing: Framing,
     *,
@@ -142,17 +149,20 @@ def estimate_priors(
     rng: torch.Generator,
     base: LightingPrior,
 ) -> tuple[PosePrior, LightingPrior]:
-    """The poses and lights that the networks see in ``count`` of the generator's pictures, as priors.
+    """The poses and lights that are seen in ``count`` of the generator's pictures, as priors.
 
-    Poses become a normal distribution with full covariance. Lights become the uniform ranges that hold nine tenths of
-    what was seen, the strength about the mean diffuse light; how the ambient light goes with it is a regression.
+    ``see`` takes signed pictures (N, 3, S, S) to poses (N, 6) and lights (N, 4), attached to the object, both in
+    network units. Poses become a normal distribution with full covariance. Lights become the uniform ranges that hold
+    nine tenths of what was seen, the strength about the mean diffuse light; how the ambient light goes with it is a
+    regression.
     """
-    poses, lights = [], []
+    poses: list[Tensor] = []
+    lights: list[Tensor] = []
     for start in range(0, count, _CHUNK):
         latents = loaded.sample_latents(min(_CHUNK, count - start), rng=rng)
         images = framing.to_working(loaded.generator.synthesize(latents))
-        poses.append(nets.view_net(images) + nets.pose_mean)
-        lights.append(nets.light_net(images) + nets.lighting_mean)
+        for kept, units in zip((poses, lights), see(images), strict=True):
+            kept.append(units)
     return pose_prior(torch.cat(poses)), lighting_prior(torch.cat(lights), base)
 
 
@@ -229,3 +239,45 @@ def load_pretrained(file: Path) -> Pretrained:
         raise CheckpointError(f"{file}: expected finite weights; {bad[0]} holds NaN or infinity")
     about = {key.removeprefix("about."): value for key, value in header.items() if key.startswith("about.")}
     return Pretrained({name: tensor.float() for name, tensor in tensors.items()}, config, generator, about)
+
+
+def load_priors(file: Path, loaded: LoadedGenerator) -> tuple[PosePrior, LightingPrior]:
+    """The priors of a generator that ``gan2shape pretrain`` or ``gan2shape train distill`` estimated.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or has none, or belongs to another generator.
+    """
+    if read_metadata(file).get("kind") == KIND:
+        pretrained = load_pretrained(file)
+        config, generator = pretrained.config, pretrained.generator
+    else:
+        config, generator = _priors_beside_networks(file)
+    if generator != loaded.identity:
+        raise CheckpointError(f"{file.name}: expected priors of {loaded.name}; got those of another GAN")
+    return config.pose, config.lighting
+
+
+def _priors_beside_networks(file: Path) -> tuple[ReconstructConfig, str]:
+    """Settings with the priors in the header of a file of networks, and the generator that they belong to."""
+    about = describe(file).get("about", {})
+    if about.get(PRIORS) is None:
+        raise CheckpointError(
+            f"{file}: expected a file of gan2shape pretrain or gan2shape train distill, which have priors of pose and "
+            "light; got another file"
+        )
+    try:
+        return config_from_dict({**ReconstructConfig().to_dict(), **about[PRIORS]}), str(about.get("generator"))
+    except (KeyError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{file}: expected priors of pose and light; they are damaged ({error})") from None
+
+
+def with_priors(config: ReconstructConfig, pose: PosePrior, lighting: LightingPrior) -> ReconstructConfig:
+    """``config`` with these priors of pose and light; the yaw of drawn poses stays scaled as it was."""
+    assumes = ", and ".join(part for part in config.assumes.split(", and ") if not part.startswith("Gaussians"))
+    return replace(config, pose=replace(pose, yaw_scale=config.pose.yaw_scale), lighting=lighting, assumes=assumes)
+
+
+def priors_to_dict(pose: PosePrior, lighting: LightingPrior) -> dict[str, Any]:
+    """Priors as plain JSON values, as `load_priors` reads them in a file's header under `PRIORS`."""
+    whole = replace(ReconstructConfig(), pose=pose, lighting=lighting).to_dict()
+    return {name: whole[name] for name in ("pose", "lighting")}

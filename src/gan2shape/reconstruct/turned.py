@@ -29,7 +29,7 @@ from gan2shape.reconstruct.target import Framing, Target
 from gan2shape.reconstruct.turned_refinement import ViewPoses, mean_scene, object_in, paint_views, refine_turned
 from gan2shape.reconstruct.watch import OnEvent, ignore
 from gan2shape.render import Camera, DepthRange, Lighting, Pose, Scene
-from gan2shape.render.units import PoseRange, pose_from_units
+from gan2shape.render.units import PoseRange, lighting_to_units, pose_from_units, pose_to_units
 from gan2shape.result import ReconstructionResult
 
 _CORRECTIONS = 2
@@ -66,11 +66,18 @@ class TurnedStart:
 
     @torch.no_grad()
     def __call__(self, image: Tensor) -> Scene:
-        """The scene in signed pictures (B, 3, S, S): its pose is read off their latents where a reading was fitted, and
-        seen by a network else."""
+        """The scene in signed pictures (B, 3, S, S): its depth and pose are read off their latents where readings were
+        fitted, and seen by networks else."""
+        depth = self.turning.depth(image)
         if self.turning.pose is None:
-            return self.networks(image)
-        return self.networks.seen(image, pose_from_units(self.turning.pose_units(image), PoseRange()))
+            return self.networks(image, depth=depth)
+        return self.networks.seen(image, pose_from_units(self.turning.pose_units(image), PoseRange()), depth=depth)
+
+    @torch.no_grad()
+    def units(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Pose (B, 6) and light (B, 4), attached to the object, in signed pictures (B, 3, S, S), in network units."""
+        scene = self(image)
+        return pose_to_units(scene.pose, PoseRange()), lighting_to_units(scene.lighting)
 
 
 def load_start(loaded: LoadedGenerator, file: Path | None = None, *, encoder: Path | None = None) -> TurnedStart:
@@ -179,7 +186,8 @@ class TurnedReconstructor:
         )
 
     def _refined(self, run: StepRunner, nets: TurnedNetworks, target: Target) -> Scene | None:
-        """The mean of all refinements, each of which starts anew; None where the first one diverges."""
+        """The mean of all refinements, each of which starts anew, and of the depth that latents tell; None where the
+        first one diverges."""
         scenes: list[Scene] = []
         settings = self.config.turned
         for number in range(1, settings.refinements + 1):
@@ -194,7 +202,9 @@ class TurnedReconstructor:
             except DivergedError as stop:
                 run.stop(str(stop))
                 break
-        return mean_scene(nets, target.image, scenes) if scenes else None
+        if not scenes:
+            return None
+        return mean_scene(nets, target.image, scenes, told=self.start.turning.depth(target.image))
 
     def _completed(self, scene: Scene, target: Target) -> tuple[Scene, Tensor]:
         """The scene with colours on the side that the picture does not show, and its outline (see `completed`)."""

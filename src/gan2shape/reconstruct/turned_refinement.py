@@ -139,13 +139,23 @@ def refine_turned(
 
 
 @torch.no_grad()
-def mean_scene(nets: TurnedNetworks, image: Tensor, scenes: Sequence[Scene]) -> Scene:
+def mean_scene(nets: TurnedNetworks, image: Tensor, scenes: Sequence[Scene], *, told: Tensor | None = None) -> Scene:
     """The scene in a picture (1, 3, S, S) of which there are several refinements: the mean of their depths and poses,
-    under the light that the networks see. Of one it is that one."""
-    if len(scenes) == 1:
+    under the light that the networks see. Of one it is that one.
+
+    Args:
+        nets: see the light.
+        image: the picture.
+        scenes: its refinements.
+        told: canonical depth (1, 1, S, S) that counts as one more, at the distance of the others.
+    """
+    if len(scenes) == 1 and told is None:
         return scenes[0]
-    depth = torch.cat([scene.depth for scene in scenes]).mean(dim=0, keepdim=True)
-    return nets.seen(image, mean_pose(Pose.cat([scene.pose for scene in scenes])), depth=depth)
+    depth = torch.cat([scene.depth for scene in scenes])
+    if told is not None:
+        middle = depth.mean(dim=0, keepdim=True)
+        depth = torch.cat([depth, told + (middle - told).median()])
+    return nets.seen(image, mean_pose(Pose.cat([scene.pose for scene in scenes])), depth=depth.mean(0, keepdim=True))
 
 
 def mean_pose(poses: Pose) -> Pose:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from gan2shape.networks.latents import LatentEncoder
-from gan2shape.networks.turning import latent_features
+from gan2shape.networks.turning import even_features
 
 _RIDGE = 100.0
 """Of the regression, in squared units of the latents, for an object."""
@@ -50,7 +50,8 @@ def read_shapes(encoder: LatentEncoder, objects: Sequence[Mapping[str, Tensor]])
     depths = torch.stack([one["depth"].flatten() for one in objects]).double()
     flipped = torch.stack([one["depth"].flip(-1).flatten() for one in objects]).double()
     depths = (depths + flipped) / 2
-    features = torch.stack([_even(encoder, one["view"].to(device)).cpu() for one in objects])
+    views = (one["view"].to(device).float() / 127.5 - 1 for one in objects)
+    features = torch.stack([even_features(encoder, view).cpu() for view in views])
     known = features.double()
     square = torch.einsum("kvc,kvd->cd", known, known) / known.shape[1]
     product = known.mean(1).T @ depths
@@ -58,9 +59,3 @@ def read_shapes(encoder: LatentEncoder, objects: Sequence[Mapping[str, Tensor]])
     ridge[-1] = 0  # The mean shape is not held at zero.
     weights = torch.linalg.solve(square + ridge.diag(), product)
     return ShapeReading(features, weights.float())
-
-
-def _even(encoder: LatentEncoder, view: Tensor) -> Tensor:
-    """Features (N, C) of pictures (N, 3, S, S), bytes, that they share with their mirror images."""
-    image = view.float() / 127.5 - 1
-    return (latent_features(encoder, image) + latent_features(encoder, image.flip(-1))) / 2
