@@ -264,3 +264,24 @@ def test_what_is_known_without_a_reading_is_the_turn(turning: Turning, rng: torc
     known, read = (getattr(replace(turning, pose=pose), name)(images) for name in ("known_units", "pose_units"))
     torch.testing.assert_close(known[:, :3], read[:, :3])
     assert (known[:, 3:] == 0).all(), "shifts are not read well"
+
+
+def test_shapes_are_read_off_what_a_mirror_leaves(turning: Turning, rng: torch.Generator, tmp_path: Path) -> None:
+    planted = turning.encoder
+    planted.mean = torch.zeros(WIDTH)
+    images = planted.pictures(torch.randn(4, WIDTH, generator=rng))
+    assert turning.depth(images) is None
+    told = replace(turning, shape=torch.randn(WIDTH + 1, 16 * 16, generator=rng))
+    depth = told.depth(images)
+    assert depth is not None
+    assert depth.shape == (4, 1, 16, 16)
+    even = (planted(images) + planted(images.flip(-1))) / 2
+    by_hand = even @ told.shape[:-1] + told.shape[-1]  # type: ignore[index]
+    torch.testing.assert_close(depth.flatten(1), by_hand, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(told.depth(images.flip(-1)), depth)
+    write_tensors(tmp_path / "t.safetensors", told.tensors(), {})
+    planted.image_size = 16
+    assert torch.equal(load_turning(tmp_path / "t.safetensors", planted).shape, told.shape)  # type: ignore[arg-type]
+    write_tensors(tmp_path / "t.safetensors", told.tensors() | {"turning.shape": torch.zeros(WIDTH + 1, 9)}, {})
+    with pytest.raises(CheckpointError, match=r"expected turning\.shape of shape \(7, 256\); got \(7, 9\)"):
+        load_turning(tmp_path / "t.safetensors", planted)

@@ -32,7 +32,7 @@ from gan2shape.render import Lighting, Pose, render
 from gan2shape.render.units import PoseRange
 from tests.reconstruct.known_turns import SIZE, camera_light, known_gan, known_start
 from tests.reconstruct.small import moved, weights_of
-from tests.train.turnable import HEIGHT, LATENTS, LIGHT, NOD, PITCH_DEG, TURN, YAW_DEG, Heads, head
+from tests.train.turnable import HEIGHT, LATENTS, LIGHT, NOD, PITCH_DEG, TURN, YAW_DEG, Heads, head, places
 
 LOOKS = slice(2, 5)
 OWN = torch.tensor([[0.7, 0.5, 0.3, -0.5, 0.4, 0.6, -0.2]])
@@ -331,3 +331,16 @@ def test_the_mean_scene_has_the_mean_depth_and_shows_the_picture(start: TurnedSt
     torch.testing.assert_close(mean.pose.rotation, scene.pose.rotation)
     seen = render(mean, nets.camera)
     assert ((seen.image - image).abs() * seen.mask).mean() < 0.1
+
+
+def test_a_told_depth_counts_as_one_more_refinement_wherever_it_is(
+    flat: tuple[FrontsAndViews, Oracle, Tensor],
+) -> None:
+    shown, nets, true = flat
+    with torch.no_grad():
+        scenes = [nets.seen(shown.front, Pose.identity(1, like=true), depth=true + 0.01 * k) for k in range(3)]
+        told = true + 0.3 + 0.02 * places(SIZE)[1]
+        mean = mean_scene(nets, shown.front, scenes, told=told)
+        one = mean_scene(nets, shown.front, scenes[:1], told=true + 0.3)
+    torch.testing.assert_close(mean.depth, true + 0.01 + 0.005 * places(SIZE)[1], rtol=0, atol=1e-3)
+    torch.testing.assert_close(one.depth, true)
