@@ -14,9 +14,9 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from gan2shape.networks.turning import Turning, drawn_moves, pose_of_moves, with_pose_reading
+from gan2shape.render.warp import sample_image
 
 MOVED_OBJECTS, VIEWS, ROUNDS = 600, 8, 3
 """Objects that are moved, views of each in a round, and rounds of fronts and reading."""
@@ -77,8 +77,8 @@ def _moved(
 def rolled(images: Tensor, roll_deg: Tensor) -> Tensor:
     """Pictures (N, C, S, S) turned clockwise about their centre by angles (N,) in degrees; what comes in at the corners
     repeats the border."""
-    angle = torch.deg2rad(roll_deg).to(images)
-    cos, sin, none = angle.cos(), angle.sin(), torch.zeros_like(angle)
-    back = torch.stack([torch.stack([cos, sin, none], 1), torch.stack([-sin, cos, none], 1)], 1)
-    grid = F.affine_grid(back, list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, align_corners=False, padding_mode="border")
+    angle = torch.deg2rad(roll_deg).to(images)[:, None, None]
+    line = torch.linspace(-1, 1, images.shape[-1]).to(images)
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    back = torch.stack([angle.cos() * x + angle.sin() * y, angle.cos() * y - angle.sin() * x], dim=-1)
+    return sample_image(images, back.clamp(-1, 1))
