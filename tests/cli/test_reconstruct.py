@@ -14,7 +14,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from gan2shape.cli import main
+from gan2shape.cli.official import OfficialFlags
 from gan2shape.cli.reconstruct import Reconstruct, started_from
+from gan2shape.errors import UserError
 from gan2shape.generators import latent_rng, load_generator
 from gan2shape.networks.turned import bundled_turned
 from gan2shape.reconstruct.config import config_from_dict
@@ -349,6 +351,8 @@ def test_priors_take_the_place_of_the_presets(mistake: Mistake, tmp_path: Path) 
     assert "Gaussians" in PRESETS["paper-synface"].assumes
     assert "Gaussians" not in with_priors(PRESETS["paper-synface"], pose, lighting).assumes
     arguments = ["reconstruct", "--sample", "3", "--preset", "ellipsoid", "-o", tmp_path / "run", "--priors"]
-    assert "--priors: takes the place of --view-mvn" in mistake(*arguments, "bundled", "--view-mvn", "view.pth")
+    both = Reconstruct(priors="bundled", original=OfficialFlags(view_mvn=Path("view.pth")))
+    with pytest.raises(UserError, match="--priors: takes the place of --view-mvn"):
+        started_from(both, loaded)
     assert "no such file" in mistake(*arguments, tmp_path / "nowhere.safetensors").lower()
     assert not (tmp_path / "run").exists()

@@ -18,7 +18,7 @@ from torch import Tensor
 from gan2shape.networks.agreement import disagreement
 from gan2shape.networks.trained import read_about
 from gan2shape.networks.turned import load_turned
-from gan2shape.networks.turning import TURN_DEG, load_turning
+from gan2shape.networks.turning import TURN_DEG, load_turning, pose_of_moves
 from gan2shape.priors.distributions import GENERIC_LIGHTING
 from gan2shape.train.run import Schedule, run_training
 from gan2shape.train.settings import WEIGHTS_FILE
@@ -69,11 +69,10 @@ def test_chosen_views_come_with_their_owners_and_turns(views: TurnedViews, count
         which = shown.view[:, 0, 0, 0]
         assert torch.equal((which // count).long(), shown.owner)
         assert len(set(which.tolist())) == 3 * used
-        assert torch.equal(shown.turn, batch["turn"])
+        assert torch.equal(shown.front_pose, pose_of_moves(batch["turn"]))
         assert torch.equal(shown.front, batch["front"])
         assert torch.equal(shown.mask, batch["mask"])
-        torch.testing.assert_close(shown.view_turn, which / 10)
-        assert torch.equal(shown.view_nod, 7 * which)
+        torch.testing.assert_close(shown.view_pose, pose_of_moves(which / 10, 7 * which))
         seen |= set(which.tolist())
     assert len(seen) == 3 * count
 
