@@ -129,7 +129,8 @@ class Distill(Runtime, AdamFlags):
         from gan2shape.io.files import FolderLock
         from gan2shape.networks.turning import load_turning, save_turning
         from gan2shape.reconstruct.progress import step_rng
-        from gan2shape.reconstruct.teacher import painter
+        from gan2shape.reconstruct.turned import framing_for
+        from gan2shape.reconstruct.turned_refinement import painter
         from gan2shape.train.pose_reading import MOVED_OBJECTS, read_off_moves
 
         if start.turning.pose is not None:
@@ -139,8 +140,9 @@ class Distill(Runtime, AdamFlags):
             say(f"reading poses off moves of {MOVED_OBJECTS} objects, into {file}")
             with FolderLock(self.output):
                 rng = step_rng(self.seed, "moves", loaded.w_mean.device)
+                paint = painter(loaded, framing_for(loaded, start.networks))
                 latents = loaded.sample_latents(MOVED_OBJECTS, rng=rng, truncation=self.truncation)
-                save_turning(file, read_off_moves(start.turning, latents, painter(loaded, start), rng=rng))
+                save_turning(file, read_off_moves(start.turning, latents, paint, rng=rng))
         any_process(False)  # All wait for the first.
         return replace(start, turning=load_turning(file, start.turning.encoder))
 

@@ -27,19 +27,6 @@ from gan2shape.reconstruct.turned import TurnedStart, framing_for
 from gan2shape.reconstruct.turned_refinement import ViewPoses, paint_views, refine_turned
 
 _SETTINGS, _RAN_AWAY = "settings", "ran_away"
-_CHUNK = 16
-
-
-def painter(loaded: LoadedGenerator, start: TurnedStart) -> Callable[[Tensor], Tensor]:
-    """Latents (N, latent_dim) to the generator's pictures (N, 3, S, S), signed, at the networks' size."""
-    framing = framing_for(loaded, start.networks)
-
-    @torch.no_grad()
-    def paint(latents: Tensor) -> Tensor:
-        synthesize = loaded.generator.synthesize
-        return torch.cat([framing.to_working(synthesize(chunk)).clamp(-1, 1) for chunk in latents.split(_CHUNK)])
-
-    return paint
 
 
 def refined_object(

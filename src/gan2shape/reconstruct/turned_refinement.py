@@ -6,7 +6,7 @@ without an encoder of crude renderings, and their yaw is read off.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -38,6 +38,17 @@ _SMOOTHINGS = 6
 _CHUNK = 16
 
 
+def painter(loaded: LoadedGenerator, framing: Framing) -> Callable[[Tensor], Tensor]:
+    """Latents (N, latent_dim) to the generator's pictures (N, 3, S, S), signed, not clamped, in working pixels."""
+
+    @torch.no_grad()
+    def painted(latents: Tensor) -> Tensor:
+        paint = loaded.generator.synthesize
+        return torch.cat([framing.to_working(paint(chunk)) for chunk in latents.split(_CHUNK)])
+
+    return painted
+
+
 @torch.no_grad()
 def paint_views(
     image: Tensor,
@@ -53,11 +64,7 @@ def paint_views(
     The object is the one that the encoder sees in the picture, made more typical: latents that reproduce the picture
     exactly do not turn well. Of views the nods are known that were asked for; all else is read off their latents.
     """
-
-    def painted(latents: Tensor) -> Tensor:
-        paint = loaded.generator.synthesize
-        return torch.cat([framing.to_working(paint(chunk)) for chunk in latents.split(_CHUNK)])
-
+    painted = painter(loaded, framing)
     seen = turning.encoder(image)
     facing = turning.facing(loaded.w_mean + settings.typical * (seen - loaded.w_mean), painted)
     front = painted(facing)
