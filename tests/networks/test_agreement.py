@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
+from gan2shape.networks import agreement
 from gan2shape.networks.agreement import (
     POSE_WEIGHT,
     WIDEST_DEG,
@@ -13,6 +16,7 @@ from gan2shape.networks.agreement import (
     disagreement,
     equally_bright,
     pose_error,
+    within,
 )
 from gan2shape.networks.trained import NetworkSizes
 from gan2shape.networks.turned import TurnedNetworks
@@ -173,6 +177,22 @@ def test_the_poses_are_those_that_are_given() -> None:
     assert right < 0.05
     assert with_pitches(0.0, 0.0) > 2.5 * right
     assert with_pitches(-10.0, 8.0) > 2.5 * right
+
+
+def test_colours_along_the_outline_of_the_front_hardly_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are mixed with the background's, whatever that is."""
+    depth, mask = truth()
+    one, two = 0.0, 14.0
+    (pictures, masks), network = rendered([(0.0, one), (0.0, two)], [EVEN, EVEN], depth, mask), knowing(EVEN, EVEN)
+    inner = within(masks)
+    edge = (masks[:1] - inner[:1]) > 0
+    assert int(edge.sum()) > 2 * SIZE
+    assert 0 < inner.sum() < masks.sum()
+    what = shown(pictures, masks, one, two)
+    stained = replace(what, front=torch.where(edge, 1.0, what.front))
+    left_out = error(network, depth, stained)
+    monkeypatch.setattr(agreement, "within", lambda mask: mask)
+    assert left_out < 0.5 * error(network, depth, stained)
 
 
 def test_far_views_do_not_count() -> None:

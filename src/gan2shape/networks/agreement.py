@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from gan2shape.losses import photometric, smoothness
 from gan2shape.networks.turned import TurnedNetworks, in_object_frame
@@ -33,6 +34,9 @@ _REST_WEIGHT = 0.1
 _RIDGE = 0.01
 """How strongly the lights of views are held at the front's, as a part of what the picture says of them."""
 _LEAST_SHADING = 0.1
+_EDGE = 2
+"""Pixels (of 64) along the front's outline whose colours are left out. They are half background; where a view turns
+them towards the camera, the surface would be pushed back until they are hidden."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +104,7 @@ def disagreement(
     grid = forward_grid(depth, poses[:count], camera)
     texture = sample_image(shown.front / 2 + 0.5, grid)
     lit = shading(normals, lighting[:count])
-    known = torch.cat([texture / lit.clamp(min=_LEAST_SHADING), normals, sample_image(shown.mask, grid)], dim=1)
+    known = torch.cat([texture / lit.clamp(min=_LEAST_SHADING), normals, sample_image(within(shown.mask), grid)], dim=1)
     seen = reproject(each(known), each(depth), poses[count:], camera)
     albedo, turned, here = seen.image.split([3, 3, 1], dim=1)
     apart = (shown.view_pose - shown.front_pose[owner])[:, _YAW].abs() * PoseRange().rotation_deg
@@ -115,6 +119,12 @@ def disagreement(
         "roughness": (smooth + depth_smooth) * smoothness(depth) + smooth * smoothness(lit),
     }
     return {"total": sum(terms.values(), torch.zeros_like(terms["pose"])), **terms}
+
+
+def within(mask: Tensor) -> Tensor:
+    """A mask (K, 1, S, S) without the pixels along its outline, in which colours are mixed with the background's."""
+    edge = round(_EDGE * mask.shape[-1] / 64)
+    return -F.max_pool2d(-mask, 2 * edge + 1, stride=1, padding=edge)
 
 
 def as_vectors(lighting: Lighting) -> Tensor:
