@@ -12,7 +12,7 @@ from gan2shape.distributed import average, average_gradients, process_group, wor
 
 WORKER = """
 import sys, torch
-from gan2shape.distributed import any_process, average, average_gradients, process_group, world
+from gan2shape.distributed import any_process, apart, average, average_gradients, process_group, world
 torch.set_num_threads(1)
 with process_group(torch.device("cpu")):
     rank, count = world()
@@ -23,7 +23,14 @@ with process_group(torch.device("cpu")):
     average_gradients(net.parameters())
     assert any_process(rank == 1) and not any_process(False)
     assert average(torch.tensor([1.0, 4.0]) * (rank + 1)).tolist() == [1.5, 6.0]
-    torch.save({"count": count, "gradient": net.weight.grad}, f"{sys.argv[1]}/{rank}.pt")
+    own, whole = torch.nn.Linear(1, 1, bias=False), net.weight.grad.clone()
+    with apart():
+        assert world() == (0, 1) and any_process(True)
+        for step in range(1 + rank):  # Nobody waits for the other.
+            own.weight.grad = torch.full((1, 1), float(rank))
+            average_gradients(own.parameters())
+    assert own.weight.grad.item() == rank and world() == (rank, count)
+    torch.save({"count": count, "gradient": whole}, f"{sys.argv[1]}/{rank}.pt")
 """
 
 

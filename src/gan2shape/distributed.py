@@ -10,11 +10,25 @@ import torch
 from torch import distributed, nn
 
 
+_apart = False
+
+
 def world() -> tuple[int, int]:
-    """This process's rank and the number of processes: (0, 1) without a process group."""
-    if distributed.is_available() and distributed.is_initialized():
+    """This process's rank and the number of processes: (0, 1) without a process group, and within `apart`."""
+    if not _apart and distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank(), distributed.get_world_size()
     return 0, 1
+
+
+@contextlib.contextmanager
+def apart() -> Iterator[None]:
+    """Within, every process works at something of its own: gradients are not averaged, and nobody is asked."""
+    global _apart
+    before, _apart = _apart, True
+    try:
+        yield
+    finally:
+        _apart = before
 
 
 @contextlib.contextmanager

@@ -135,9 +135,9 @@ class Turned:
     typical objects turn better."""
     lit: float = 1.5
     """Standard deviation of the views' lights, sideways and in height, in those that the generator's pictures have."""
-    hold: int = 20
-    """First iterations, in which only the poses of the views move."""
-    refine: int = 140
+    hold: int = 40
+    """First iterations, in which only the poses of the views move, and with them the object's frame."""
+    refine: int = 160
     """Iterations of a refinement; 0 leaves it out."""
     refinements: int = 3
     """Refinements, each on views of its own; their depths and poses are averaged, which more time makes better."""

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from gan2shape.errors import InputError
 from gan2shape.generators import LoadedGenerator
-from gan2shape.networks.agreement import FrontsAndViews, disagreement
+from gan2shape.networks.agreement import FrontsAndViews, disagreement, pose_error
 from gan2shape.networks.turned import DEPTHS, TurnedNetworks
 from gan2shape.networks.turning import Turning, drawn_moves
 from gan2shape.priors.masks import auto_mask
@@ -24,12 +24,16 @@ from gan2shape.reconstruct.optimize import Adam, minimize
 from gan2shape.reconstruct.target import Framing
 from gan2shape.reconstruct.watch import OnIteration
 from gan2shape.render import Pose, Scene
-from gan2shape.render.units import PoseRange, pose_from_units
+from gan2shape.render.units import PoseRange, pose_from_units, pose_to_units
 
 _PITCH = 0
 """Its place among the numbers of a pose."""
 _POSE_RATE = 30.0
 """How much faster the poses of views move than the weights of the depth network."""
+_FRAME_RATE = 100.0
+"""How much faster the object's frame moves than these weights: the turn that all of its poses have in common."""
+_LAYING_RATE, _LAYING_FALL, _LAID_AT_ONCE = 2e-4, 0.1, 8
+"""Learning rate where poses alone move, its fall, and the views in an iteration."""
 _HELD = 0.01
 """Weight of what was read and asked for of these poses."""
 _FALL = 0.009
@@ -88,6 +92,9 @@ def object_in(front: Tensor) -> Tensor:
 class ViewPoses(nn.Module):
     """The poses of an object's front and views, which are known only roughly and are refined with its depth.
 
+    A front may look aside by some degrees, and all that was read of its views with it: views tell turns, not where
+    ahead is. That is told by the shape that the category has in common, if all poses may turn by the same rotation.
+
     Args:
         shown: the front and the views; the first view is the picture itself.
     """
@@ -98,11 +105,21 @@ class ViewPoses(nn.Module):
         super().__init__()
         self.register_buffer("known", shown.pose_units())
         self.correction = nn.Parameter(torch.zeros_like(self.known))
+        self.frame = nn.Parameter(self.known.new_zeros(1, 3))
 
     def forward(self, chosen: Tensor) -> Tensor:
         """Poses (1 + N, 6) of the front and of some views (N,), in network units."""
-        rows = torch.cat([torch.zeros_like(chosen[:1]), 1 + chosen])
-        return (self.known + _POSE_RATE * self.correction)[rows]
+        ranges = PoseRange()
+        frame = pose_from_units(F.pad(_FRAME_RATE * self.frame, (0, 3)), ranges)
+        return pose_to_units(pose_from_units(self._relative(chosen), ranges) @ frame, ranges)
+
+    def error(self, chosen: Tensor) -> Tensor:
+        """How far the front and these views (N,) are from what was read and asked for, wherever ahead is."""
+        return pose_error(self._relative(chosen), self.known[_rows(chosen)])
+
+    def _relative(self, chosen: Tensor) -> Tensor:
+        """Poses (1 + N, 6) as if the object's frame were that which was read."""
+        return (self.known + _POSE_RATE * self.correction)[_rows(chosen)]
 
     @torch.no_grad()
     def scene(self, nets: TurnedNetworks, image: Tensor, shown: FrontsAndViews) -> Scene:
@@ -110,6 +127,11 @@ class ViewPoses(nn.Module):
         own = self(torch.zeros(1, dtype=torch.long, device=image.device))[1:]
         scene = nets.seen(image, pose_from_units(own, PoseRange()))
         return replace(scene, depth=falling_away(scene.depth, shown.mask))
+
+
+def _rows(chosen: Tensor) -> Tensor:
+    """Places of the front and of some views (N,) among all poses."""
+    return torch.cat([torch.zeros_like(chosen[:1]), 1 + chosen])
 
 
 def refine_turned(
@@ -125,7 +147,8 @@ def refine_turned(
 ) -> Scene:
     """Let the depth that the network sees in a picture (1, 3, S, S) explain its object's views.
 
-    Moves: the depth network and the poses; the poses alone in the first ``settings.hold`` iterations.
+    Moves: the depth network and the poses; the poses alone in the first ``settings.hold`` iterations, which find the
+    object's frame.
     Raises `DivergedError` as `minimize` does.
 
     Returns:
@@ -137,12 +160,27 @@ def refine_turned(
         depth = nets.depth(image)
         if iteration < settings.hold:
             depth = depth.detach()
-        weights = {"smooth": settings.smoothness, "depth_smooth": settings.depth_smoothness, "pose_weight": _HELD}
-        return disagreement(nets, depth, shown[chosen], poses(chosen), **weights)
+        weights = {"smooth": settings.smoothness, "depth_smooth": settings.depth_smoothness, "pose_weight": 0.0}
+        terms, held = disagreement(nets, depth, shown[chosen], poses(chosen), **weights), _HELD * poses.error(chosen)
+        return {**terms, "pose": held, "total": terms["total"] + held}
 
     adam = Adam(settings.learning_rate, weight_decay=settings.weight_decay, final=settings.final_rate)
     minimize([nets.depth_net, poses], losses, steps=steps, adam=adam, on_iteration=on_iteration)
     return poses.scene(nets, image, shown)
+
+
+def lay_upon(nets: TurnedNetworks, depth: Tensor, shown: FrontsAndViews, *, poses: ViewPoses, steps: int) -> None:
+    """Let the poses alone explain an object's views, with a canonical depth (1, 1, S, S) that is not its own: then its
+    frame is that depth's. All ``steps`` show other views; raises `DivergedError` as `minimize` does."""
+
+    def losses(iteration: int) -> dict[str, Tensor]:
+        chosen = torch.arange(iteration * _LAID_AT_ONCE, (iteration + 1) * _LAID_AT_ONCE).to(shown.owner)
+        chosen = chosen % len(shown.view)
+        terms = disagreement(nets, depth, shown[chosen], poses(chosen), smooth=0, depth_smooth=0, pose_weight=0)
+        held = _HELD * poses.error(chosen)
+        return {"views": terms["views"], "pose": held, "total": terms["views"] + held}
+
+    minimize([poses], losses, steps=steps, adam=Adam(_LAYING_RATE, final=_LAYING_FALL))
 
 
 @torch.no_grad()
