@@ -18,19 +18,10 @@ from gan2shape.io.checkpoints import read_metadata
 from gan2shape.reconstruct import teacher
 from gan2shape.reconstruct.config import Turned
 from gan2shape.reconstruct.optimize import DivergedError
-from gan2shape.reconstruct.teacher import (
-    common_shape,
-    in_bytes,
-    laid_object,
-    laid_objects,
-    refined_object,
-    refined_objects,
-)
+from gan2shape.reconstruct.teacher import refined_object, refined_objects
 from gan2shape.reconstruct.turned import TurnedStart
-from gan2shape.render import Pose
-from gan2shape.render.units import PoseRange, pose_from_units, pose_to_units
+from gan2shape.render.units import PoseRange, pose_from_units
 from tests.reconstruct.known_turns import NOD, SIZE, TURN, known_gan, known_start
-from tests.reconstruct.test_turned_refinement import exact, seeing
 from tests.train.turnable import YAW_DEG
 
 QUICK = Turned(views=5, refine=3, hold=1, batch_size=2)
@@ -52,7 +43,6 @@ def test_an_object_has_its_views_their_poses_and_one_depth(start: TurnedStart) -
     found = refined_object(gan, start, 2, settings=QUICK, truncation=1.0, seed=0)
     assert found["view"].dtype == torch.uint8
     shapes = {"view": (6, 3, SIZE, SIZE), "pose": (6, 6), "depth": (1, SIZE, SIZE), "mask": (1, SIZE, SIZE)}
-    shapes |= {"front": (3, SIZE, SIZE), "front_pose": (6,)}
     assert {name: tuple(tensor.shape) for name, tensor in found.items()} == shapes
     assert found["mask"].dtype == torch.bool
     again = refined_object(gan, start, 2, settings=QUICK, truncation=1.0, seed=0)
@@ -111,49 +101,6 @@ def test_objects_of_other_networks_are_refused(start: TurnedStart, tmp_path: Pat
         next(other.networks.parameters()).add_(0.1)
     with pytest.raises(InputError, match="same settings, generator, networks and encoder"):
         objects(tmp_path, other, count=1)
-
-
-def test_an_object_takes_the_frame_of_the_common_shape() -> None:
-    """Its own is off by some degrees: the front nods and is turned, and so are all views."""
-    shown, latents = exact()
-    nets, depth = seeing(shown, latents, relief=1.0)
-    aside = Pose.from_euler(torch.deg2rad(torch.tensor([[6.0, -7.0, 0.0]])))
-    true = shown.pose_units()
-    told = pose_to_units(pose_from_units(true) @ aside)
-    one = {"view": in_bytes(shown.view), "pose": told[1:], "front": in_bytes(shown.front[0]), "front_pose": told[0]}
-    one |= {"mask": shown.mask[0] > 0.5, "depth": depth[0] + 0.5}
-    laid = laid_object(nets, depth, one)
-    before, after = (60 * (units - true[1:])[:, :2].mean(0).abs() for units in (told[1:], laid["pose"]))
-    assert before.min() > 5
-    assert (after < 0.4 * before).all()
-
-
-def test_the_common_shape_is_the_mean_and_looks_the_same_in_a_mirror() -> None:
-    depths = torch.rand(3, 1, 4, 4, generator=torch.Generator().manual_seed(0))
-    shape = common_shape([{"depth": depth} for depth in depths])
-    torch.testing.assert_close(shape, (depths.mean(0, keepdim=True) + depths.mean(0, keepdim=True).flip(-1)) / 2)
-
-
-def test_poses_of_laid_objects_are_kept_for_the_same_objects(
-    start: TurnedStart, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    every, told = objects(tmp_path / "objects", start), list[int]()
-    laid = laid_objects(tmp_path / "laid", start.networks, every, on_done=told.append)
-    assert told == [1, 2, 3]
-    for one, before in zip(laid, every, strict=True):
-        assert all(torch.equal(one[name], before[name]) for name in before if name != "pose")
-        assert not torch.equal(one["pose"], before["pose"])
-    stamp = (tmp_path / "laid" / "000002.safetensors").stat().st_mtime_ns
-    again = laid_objects(tmp_path / "laid", start.networks, every, on_done=told.append)
-    assert all(torch.equal(one["pose"], before["pose"]) for one, before in zip(again, laid, strict=True))
-    assert (tmp_path / "laid" / "000002.safetensors").stat().st_mtime_ns == stamp
-
-    def unlucky(*_: Any) -> dict[str, torch.Tensor]:
-        raise DivergedError("the loss became nan", [])
-
-    monkeypatch.setattr(teacher, "laid_object", unlucky)
-    others = laid_objects(tmp_path / "laid", start.networks, every[:2], on_done=told.append)  # Another common shape.
-    assert all(torch.equal(one["pose"], before["pose"]) for one, before in zip(others, every[:2], strict=True))
 
 
 def test_processes_share_the_objects_and_make_the_same_ones(

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 OBJECTS = "objects"
 """Folder of the refined objects, in the run folder."""
-LAID = "laid"
-"""Folder of their poses when they are laid upon one another, in the run folder."""
 PRIORS_FILE = "priors.json"
 """File of the priors of pose and light, in the run folder."""
 READING = "reading.safetensors"
@@ -38,11 +36,11 @@ class Distill(Runtime, AdamFlags):
     Networks of "train turned" first get a linear reading of poses off the encoder's latents, from moves of many
     objects that are asked for (a minute or two). Then every object is refined once, much as the preset default refines
     a picture (some seconds each; they are kept in the run folder, and the same command goes on with them; --minutes
-    does not count them), and laid upon the shape that all have in common. Depth and view network learn these shapes, as
-    far as latents tell them, and poses, from the pictures and from all their views. The reading of poses is fitted anew,
-    which is used where that encoder is the bundled one, and the generator's priors of pose and light are read.
-    Distilling what was distilled, with another --seed, goes on from the better reading. The weights, with directions
-    and priors, are snapshots/weights.safetensors in the run folder.
+    does not count them). Depth and view network learn these shapes, as far as latents tell them, and poses, from the
+    pictures and from all their views. The reading of poses is fitted anew, which is used where that encoder is the
+    bundled one, and the generator's priors of pose and light are read. Distilling what was distilled, with another
+    --seed, goes on from the better reading. The weights, with directions and priors, are
+    snapshots/weights.safetensors in the run folder.
 
     For example:
       $ gan2shape train distill -o distill --bfloat16
@@ -102,7 +100,7 @@ class Distill(Runtime, AdamFlags):
             size = start.networks.image_size
             validate = None if self.validate is None else read_validation(self.validate, size)
             start = self._reading(loaded, start)
-            objects = self._laid(start, self._refined(loaded, start))
+            objects = self._refined(loaded, start)
             description = f"{len(objects)} objects of {loaded.name}, refined with {self.views} views, seed {self.seed}"
             about: dict[str, Any] = {
                 "generator": loaded.identity,
@@ -174,23 +172,6 @@ class Distill(Runtime, AdamFlags):
         if chief and len(objects) < self.count:
             say(f"{self.count - len(objects)} of {self.count} refinements ran away; the others are learned from")
         return objects
-
-    def _laid(self, start: TurnedStart, objects: list[dict[str, Tensor]]) -> list[dict[str, Tensor]]:
-        """The objects in a common frame, with a progress bar."""
-        from gan2shape.cli.progress import new_bars, new_console
-        from gan2shape.distributed import world
-        from gan2shape.io.files import FolderLock
-        from gan2shape.reconstruct.teacher import laid_objects
-
-        chief = world()[0] == 0
-        with FolderLock(self.output) if chief else nullcontext(), new_bars(new_console()) as bars:
-            bar = bars.add_task("laying objects upon one another", total=len(objects), visible=chief)
-            return laid_objects(
-                self.output / LAID,
-                start.networks,
-                objects,
-                on_done=lambda done: bars.update(bar, completed=done),
-            )
 
     def _priors(self, loaded: LoadedGenerator, start: TurnedStart) -> dict[str, Any]:
         """The generator's priors of pose and light, as they are read in its own pictures, once for a run folder."""

@@ -32,8 +32,6 @@ _POSE_RATE = 30.0
 """How much faster the poses of views move than the weights of the depth network."""
 _FRAME_RATE = 100.0
 """How much faster the object's frame moves than these weights: the turn that all of its poses have in common."""
-_LAYING_RATE, _LAYING_FALL, _LAID_AT_ONCE = 2e-4, 0.1, 8
-"""Learning rate where poses alone move, its fall, and the views in an iteration."""
 _HELD = 0.01
 """Weight of what was read and asked for of these poses."""
 _FALL = 0.009
@@ -167,20 +165,6 @@ def refine_turned(
     adam = Adam(settings.learning_rate, weight_decay=settings.weight_decay, final=settings.final_rate)
     minimize([nets.depth_net, poses], losses, steps=steps, adam=adam, on_iteration=on_iteration)
     return poses.scene(nets, image, shown)
-
-
-def lay_upon(nets: TurnedNetworks, depth: Tensor, shown: FrontsAndViews, *, poses: ViewPoses, steps: int) -> None:
-    """Let the poses alone explain an object's views, with a canonical depth (1, 1, S, S) that is not its own: then its
-    frame is that depth's. All ``steps`` show other views; raises `DivergedError` as `minimize` does."""
-
-    def losses(iteration: int) -> dict[str, Tensor]:
-        chosen = torch.arange(iteration * _LAID_AT_ONCE, (iteration + 1) * _LAID_AT_ONCE).to(shown.owner)
-        chosen = chosen % len(shown.view)
-        terms = disagreement(nets, depth, shown[chosen], poses(chosen), smooth=0, depth_smooth=0, pose_weight=0)
-        held = _HELD * poses.error(chosen)
-        return {"views": terms["views"], "pose": held, "total": terms["views"] + held}
-
-    minimize([poses], losses, steps=steps, adam=Adam(_LAYING_RATE, final=_LAYING_FALL))
 
 
 @torch.no_grad()
