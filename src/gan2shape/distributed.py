@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import distributed, nn
 
-
 _apart = False
 
 
