@@ -1,7 +1,7 @@
 """Generic priors of pose and light against those that the generator itself shows.
 
     python benchmarks/priors.py --truth benchmarks/data/synface64_val.npz                  # pictures 0-2, 20 minutes
-    python benchmarks/priors.py --truth benchmarks/data/synface64_val.npz --pictures 0-9   # goes on from there, 60 in all
+    python benchmarks/priors.py --truth benchmarks/data/synface64_val.npz --pictures 0-9   # goes on, an hour in all
 
 With the preset "ellipsoid", which is for any generator: how much worse does a reconstruction become that draws its
 pseudo samples from the generic priors? Rows: "generic" (`PosePrior()`, `LightingPrior()`), "preset" (the same poses,
