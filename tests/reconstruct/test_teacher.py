@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from gan2shape.distributed import world
 from gan2shape.errors import InputError
 from gan2shape.io.checkpoints import read_metadata
 from gan2shape.reconstruct import teacher
@@ -117,6 +118,26 @@ def test_processes_share_the_objects_and_make_the_same_ones(
     assert told == [2, 3]
     for one, other in zip(whole, parts, strict=True):
         assert all(torch.equal(one[name], value) for name, value in other.items())
+
+
+def test_a_process_refines_its_objects_by_itself(
+    start: TurnedStart, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else gradients would be averaged with those of another process's object."""
+    for name, value in (("is_initialized", True), ("get_rank", 0), ("get_world_size", 2)):
+        monkeypatch.setattr(torch.distributed, name, lambda value=value: value)
+    monkeypatch.setattr(teacher, "any_process", lambda said: said)
+    seen: list[tuple[int, int]] = []
+
+    def watched(*_: Any, **__: Any) -> dict[str, torch.Tensor]:
+        seen.append(world())
+        raise DivergedError("enough", [])
+
+    monkeypatch.setattr(teacher, "refined_object", watched)
+    with pytest.raises(InputError, match="ran away"):
+        objects(tmp_path, start, count=1)
+    assert seen == [(0, 1)]
+    assert world() == (0, 2)
 
 
 def test_an_object_that_runs_away_is_left_out_for_good(
