@@ -48,13 +48,14 @@ from gan2shape.generators.load import load_networks
 from gan2shape.generators.tuning import TuningConfig, tune
 from gan2shape.generators.typicality import likeness_of
 from gan2shape.io.checkpoints import sha256
+from gan2shape.networks.one_pass import TurnedStart
 from gan2shape.networks.turned import bundled_turned
 from gan2shape.priors.masks import auto_mask
 from gan2shape.reconstruct.config import ReconstructConfig
 from gan2shape.reconstruct.presets import PRESETS
 from gan2shape.reconstruct.reconstructor import Reconstructor
 from gan2shape.reconstruct.target import Target
-from gan2shape.reconstruct.turned import TurnedReconstructor, TurnedStart, load_start
+from gan2shape.reconstruct.turned import TurnedReconstructor, load_start
 from gan2shape.render import render
 from kept import Kept, Table
 from reconstruct import picture_numbers

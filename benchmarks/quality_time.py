@@ -31,14 +31,15 @@ from gan2shape.evaluate.score import score_depth
 from gan2shape.evaluate.truth import Truth, read_truth
 from gan2shape.generators import LoadedGenerator, load_generator
 from gan2shape.io.checkpoints import sha256
+from gan2shape.networks.one_pass import TurnedStart
 from gan2shape.networks.turned import TurnedNetworks, bundled_turned
 from gan2shape.reconstruct.config import ReconstructConfig
 from gan2shape.reconstruct.optimize import DivergedError, Record
 from gan2shape.reconstruct.pipeline import find_latent
 from gan2shape.reconstruct.presets import PRESETS
 from gan2shape.reconstruct.progress import step_rng
-from gan2shape.reconstruct.turned import TurnedStart, framing_for, load_start, refinement_name
-from gan2shape.reconstruct.turned_refinement import ViewPoses, mean_scene, paint_views, refine_turned
+from gan2shape.reconstruct.turned import framing_for, load_start, refinement_name
+from gan2shape.reconstruct.turned_refinement import ViewPoses, depth_from, mean_scene, paint_views, refine_turned
 from gan2shape.reconstruct.watch import OnIteration
 from gan2shape.render import Scene, render
 from kept import Kept, Numbers, read
@@ -138,8 +139,11 @@ class Setting:
         rng = step_rng(self.seed, f"views of {name}", device)
         shown = paint_views(image, self.loaded, self.start.turning, framing, settings=settings, rng=rng)
         poses, rng = ViewPoses(shown), step_rng(self.seed, name, device)
-        told: dict[str, Any] = {"rng": rng, "on_iteration": before(lambda: poses.scene(nets, image, shown))}
-        return refine_turned(nets, image, shown, poses=poses, steps=settings.refine, settings=settings, **told)
+        told = self.start.turning.depth(image)
+        shape = depth_from(nets, image, told)
+        listens: dict[str, Any] = {"on_iteration": before(lambda: poses.scene(nets, image, shown, shape())), "rng": rng}
+        how: dict[str, Any] = {"poses": poses, "told": told, "steps": settings.refine, "settings": settings}
+        return refine_turned(nets, image, shown, **how, **listens)
 
     @torch.no_grad()
     def score(self, scene: Scene, index: int) -> Numbers:

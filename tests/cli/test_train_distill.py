@@ -12,11 +12,13 @@ import torch
 from gan2shape.cli import main
 from gan2shape.generators import load_generator
 from gan2shape.networks.latents import load_latent_encoder
+from gan2shape.networks.one_pass import TurnedStart
 from gan2shape.networks.trained import describe
-from gan2shape.networks.turned import bundled_turned, load_turned
+from gan2shape.networks.turned import bundled_turned
 from gan2shape.networks.turning import load_turning
 from gan2shape.reconstruct import teacher
 from gan2shape.reconstruct.pretrain import load_priors
+from gan2shape.reconstruct.turned import load_one_pass
 from tests.cli.test_train_encoder import encoder, weights
 from tests.cli.test_train_turned import _other
 from tests.cli.test_train_turned import train as train_turned
@@ -61,8 +63,14 @@ def test_objects_are_refined_learned_from_and_kept(
     pose, lighting = load_priors(weights(run), load_generator(Path(own[1])))
     assert min(pose.std[:2]) > 0
     assert lighting.x_min < lighting.x_max
-    with torch.no_grad():
-        assert load_turned(weights(run)).depth(torch.zeros(1, 3, 16, 16)).shape == (1, 1, 16, 16)
+    image = torch.rand(1, 3, 16, 16)
+    one_pass = load_one_pass(weights(run))
+    assert isinstance(one_pass, TurnedStart), "the encoder went along"
+    assert turning.pose_net is not None
+    torch.testing.assert_close(one_pass.turning.pose_units(image), turning.pose_net.both_ways(image))
+    told = turning.depth(image)
+    assert told is not None
+    torch.testing.assert_close(one_pass(image).depth, told)
     assert distill(run, *own, "--final-rate", "1", "--steps", "3", "--resume") == 0
     assert describe(weights(run))["about"]["steps"] == 3
     assert [file.stat().st_mtime_ns for file in objects] == made

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from gan2shape.generators import LoadedGenerator, load_generator
+from gan2shape.networks.one_pass import TurnedStart
 from gan2shape.reconstruct.config import Inversion, Turned
 from gan2shape.reconstruct.pipeline import Job
 from gan2shape.reconstruct.presets import PRESETS
 from gan2shape.reconstruct.target import Target
-from gan2shape.reconstruct.turned import TurnedStart, load_start
+from gan2shape.reconstruct.turned import load_start
 from tests.reconstruct.small import disc
 
 SIDE = 64

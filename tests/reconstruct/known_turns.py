@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gan2shape.generators import LoadedGenerator
+from gan2shape.networks.one_pass import TurnedStart
 from gan2shape.networks.trained import NetworkSizes
 from gan2shape.networks.turned import TurnedNetworks
 from gan2shape.networks.turning import TURN_DEG, Turning
-from gan2shape.reconstruct.turned import TurnedStart
 from gan2shape.render import Lighting, Pose
 from tests.train.turnable import (
     DOWN,

@@ -16,14 +16,14 @@ from safetensors.torch import load_file
 from gan2shape.distributed import world
 from gan2shape.errors import InputError
 from gan2shape.io.checkpoints import read_metadata
+from gan2shape.networks.one_pass import TurnedStart
 from gan2shape.reconstruct import teacher
 from gan2shape.reconstruct.config import Turned
 from gan2shape.reconstruct.optimize import DivergedError
 from gan2shape.reconstruct.teacher import refined_object, refined_objects
-from gan2shape.reconstruct.turned import TurnedStart
 from gan2shape.render.units import PoseRange, pose_from_units
 from tests.reconstruct.known_turns import NOD, SIZE, TURN, known_gan, known_start
-from tests.train.turnable import YAW_DEG
+from tests.train.turnable import LATENTS, YAW_DEG
 
 QUICK = Turned(views=5, refine=3, hold=1, batch_size=2)
 
@@ -42,8 +42,9 @@ def objects(folder: Path, start: TurnedStart, **changed: Any) -> list[dict[str, 
 def test_an_object_has_its_views_their_poses_and_one_depth(start: TurnedStart) -> None:
     gan = known_gan()
     found = refined_object(gan, start, 2, settings=QUICK, truncation=1.0, seed=0)
-    assert found["view"].dtype == torch.uint8
-    shapes = {"view": (6, 3, SIZE, SIZE), "pose": (6, 6), "depth": (1, SIZE, SIZE), "mask": (1, SIZE, SIZE)}
+    assert found["view"].dtype == found["front"].dtype == torch.uint8
+    shapes = {"view": (6, 3, SIZE, SIZE), "pose": (6, 6), "front": (3, SIZE, SIZE), "front_pose": (6,)}
+    shapes |= {"depth": (1, SIZE, SIZE), "mask": (1, SIZE, SIZE)}
     assert {name: tuple(tensor.shape) for name, tensor in found.items()} == shapes
     assert found["mask"].dtype == torch.bool
     again = refined_object(gan, start, 2, settings=QUICK, truncation=1.0, seed=0)
@@ -61,6 +62,18 @@ def test_the_poses_are_those_of_the_views(start: TurnedStart) -> None:
     angles = pose_from_units(found["pose"], PoseRange()).euler().rad2deg()[1:]
     assert float((angles[:, 1] - YAW_DEG * made[:, TURN]).abs().mean()) < 6
     assert float(torch.corrcoef(torch.stack([angles[:, 0], made[:, NOD]]))[0, 1]) > 0.9
+    facing = pose_from_units(found["front_pose"][None], PoseRange()).euler().rad2deg()
+    assert float(facing[:, 1].abs()) < 4
+
+
+def test_an_object_begins_with_the_shape_that_is_told(start: TurnedStart) -> None:
+    still = Turned(views=4, refine=1, hold=1, learning_rate=0.0)
+    shape = torch.zeros(LATENTS + 1, SIZE * SIZE)
+    shape[-1] = 0.97
+    telling = TurnedStart(start.networks, replace(start.turning, shape=shape))
+    found = refined_object(known_gan(), telling, 0, settings=still, truncation=1.0, seed=0)
+    inside = found["depth"][found["mask"]]
+    assert float((inside - 0.97).abs().median()) < 1e-6
 
 
 def test_finished_objects_are_not_made_again(

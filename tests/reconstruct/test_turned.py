@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from gan2shape.errors import CheckpointError, InputError
+from gan2shape.networks.one_pass import TurnedStart
 from gan2shape.networks.trained import NetworkSizes, save_networks
 from gan2shape.networks.turned import TURNED, TurnedNetworks, bundled_turned
 from gan2shape.networks.turning import with_pose_reading
@@ -24,7 +25,6 @@ from gan2shape.reconstruct.turned import (
     REFINEMENT,
     TurnedPainter,
     TurnedReconstructor,
-    TurnedStart,
     coloured_as,
     is_bundled,
     load_one_pass,

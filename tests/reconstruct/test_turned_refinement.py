@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gan2shape.errors import InputError
 from gan2shape.networks.agreement import FrontsAndViews, disagreement
+from gan2shape.networks.one_pass import TurnedStart
 from gan2shape.networks.trained import NetworkSizes
 from gan2shape.networks.turned import TurnedNetworks, camera_of
 from gan2shape.networks.turning import TURN_DEG, pose_of_moves
@@ -18,7 +19,6 @@ from gan2shape.reconstruct import turned_refinement
 from gan2shape.reconstruct.config import Turned
 from gan2shape.reconstruct.optimize import DivergedError
 from gan2shape.reconstruct.target import Framing
-from gan2shape.reconstruct.turned import TurnedStart
 from gan2shape.reconstruct.turned_refinement import (
     ViewPoses,
     falling_away,

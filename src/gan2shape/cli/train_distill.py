@@ -1,4 +1,4 @@
-"""``gan2shape train distill``: networks of one pass learn what refinements of a generator's objects found."""
+"""``gan2shape train distill``: what refinements of a generator's objects found becomes knowledge of their category."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gan2shape.generators import LoadedGenerator
-    from gan2shape.reconstruct.turned import TurnedStart
+    from gan2shape.networks.one_pass import TurnedStart
+    from gan2shape.reconstruct.config import Turned
 
 OBJECTS = "objects"
 """Folder of the refined objects, in the run folder."""
@@ -31,16 +32,16 @@ READING = "reading.safetensors"
 
 @dataclass(frozen=True)
 class Distill(Runtime, AdamFlags):
-    """Teach the networks of "train turned" what refining many of the generator's own objects finds, without any truth.
+    """Teach one pass what refining many of the generator's own objects finds, without any truth.
 
     Networks of "train turned" first get a linear reading of poses off the encoder's latents, from moves of many
     objects that are asked for (a minute or two). Then every object is refined once, much as the preset default refines
     a picture (some seconds each; they are kept in the run folder, and the same command goes on with them; --minutes
-    does not count them). Depth and view network learn these shapes, as far as latents tell them, and poses, from the
-    pictures and from all their views. The reading of poses is fitted anew, which is used where that encoder is the
-    bundled one, and the generator's priors of pose and light are read. Distilling what was distilled, with another
-    --seed, goes on from the better reading. The weights, with directions and priors, are
-    snapshots/weights.safetensors in the run folder.
+    does not count them). What all their depths have wrong in common is mended on all views together, and what of the
+    depths latents tell is read. A network that begins as the encoder learns the poses of all views. The generator's
+    priors of pose and light are read in its own pictures. Distilling what was distilled, with another --seed, goes on
+    from the better poses and shapes. Everything, an encoder that is not the bundled one too, is in
+    snapshots/weights.safetensors in the run folder, for reconstruct --method turned.
 
     For example:
       $ gan2shape train distill -o distill --bfloat16
@@ -53,7 +54,7 @@ class Distill(Runtime, AdamFlags):
     """Networks to start from, as gan2shape train turned writes them for the same generator."""
     encoder: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: the bundled generator's)")] = None
     """The generator's inverse that they were made with, as gan2shape train encoder writes it."""
-    learning_rate: Annotated[float, arg(metavar="RATE")] = 5e-4
+    learning_rate: Annotated[float, arg(metavar="RATE")] = 3e-4
     """Adam's learning rate at the first iteration."""
     final_rate: Annotated[float, arg(metavar="FACTOR")] = 0.03
     """Learning rate of the last iteration as a fraction of the first; it falls exponentially over --steps, which
@@ -86,9 +87,8 @@ class Distill(Runtime, AdamFlags):
         from gan2shape.networks.turned import bundled_turned
         from gan2shape.reconstruct.pretrain import PRIORS
         from gan2shape.reconstruct.turned import load_start
-        from gan2shape.train.distill import DistillTask, RefinedViews, pose_reading
+        from gan2shape.train.distill import DistillTask, RefinedViews
         from gan2shape.train.run import check_folder
-        from gan2shape.train.shape_reading import read_shapes
 
         check_folder(self.output, resume=self.resume)
         with process_group(self.torch_device()) as device:
@@ -106,18 +106,17 @@ class Distill(Runtime, AdamFlags):
                 "generator": loaded.identity,
                 "encoder": fingerprint(start.turning.encoder),
                 "start": sha256(file),
+                "refine": self.refine,
+                "truncation": self.truncation,
+                PRIORS: self._priors(loaded, start),
             }
-            shapes = read_shapes(start.turning.encoder, objects)
-            pictures = RefinedViews(objects, description, seed=self.seed, shapes=shapes)
-            turning = replace(pose_reading(start.turning, pictures), shape=shapes.weights.to(device))
-            about[PRIORS] = self._priors(loaded, replace(start, turning=turning))
             task = DistillTask(
-                pictures,
+                RefinedViews(objects, description, seed=self.seed),
                 settings,
-                start=start.networks,
+                start=replace(start, turning=replace(start.turning, shape=self._shapes(start, objects).to(device))),
                 sizes=NetworkSizes(**describe(file)["sizes"]),
-                beside=turning.tensors(),
-                about={**about, "refine": self.refine, "truncation": self.truncation},
+                about=about,
+                along=self._along(loaded, start),
                 device=device,
                 validate=validate,
             )
@@ -133,7 +132,7 @@ class Distill(Runtime, AdamFlags):
         from gan2shape.reconstruct.turned_refinement import painter
         from gan2shape.train.pose_reading import MOVED_OBJECTS, read_off_moves
 
-        if start.turning.pose is not None:
+        if start.turning.tells_poses:
             return start
         file = self.output / READING
         if world()[0] == 0 and not file.exists():
@@ -153,7 +152,7 @@ class Distill(Runtime, AdamFlags):
         from gan2shape.io.files import FolderLock
         from gan2shape.reconstruct.teacher import refined_objects
 
-        refining = replace(PRESETS["default"].turned, views=self.views, refine=self.refine)
+        refining = self._refining()
         chief = world()[0] == 0
         if chief:
             say(f"refining {self.count} objects, each on {self.views} views, into {self.output / OBJECTS}")
@@ -172,6 +171,33 @@ class Distill(Runtime, AdamFlags):
         if chief and len(objects) < self.count:
             say(f"{self.count - len(objects)} of {self.count} refinements ran away; the others are learned from")
         return objects
+
+    def _along(self, loaded: LoadedGenerator, start: TurnedStart) -> dict[str, Tensor]:
+        """The encoder, unless it is the bundled one, so that the file alone reconstructs in one pass."""
+        from gan2shape.networks.latents import encoder_of, encoder_tensors
+        from gan2shape.networks.trained import fingerprint
+
+        bundled, own = encoder_of(loaded.identity), start.turning.encoder
+        same = bundled is not None and fingerprint(bundled) == fingerprint(own)
+        return {} if same else encoder_tensors(own)
+
+    def _refining(self) -> Turned:
+        """The settings of refinements: the default preset's, but for what flags say."""
+        return replace(PRESETS["default"].turned, views=self.views, refine=self.refine)
+
+    def _shapes(self, start: TurnedStart, objects: list[dict[str, Tensor]]) -> Tensor:
+        """The reading of shapes off latents that refined objects tell. Every process finds the same."""
+        from gan2shape.distributed import apart, world
+        from gan2shape.train.shape_reading import read_shapes
+        from gan2shape.train.shared_shape import corrected, shared_correction
+
+        if world()[0] == 0:
+            say("mending what all depths have wrong in common, and reading shapes off latents")
+        refining = self._refining()
+        weights = {"smoothness": refining.smoothness, "depth_smoothness": refining.depth_smoothness}
+        with apart():
+            shared = shared_correction(start.networks, objects, seed=self.seed, **weights)
+        return read_shapes(start.turning.encoder, corrected(objects, shared))
 
     def _priors(self, loaded: LoadedGenerator, start: TurnedStart) -> dict[str, Any]:
         """The generator's priors of pose and light, as they are read in its own pictures, once for a run folder."""

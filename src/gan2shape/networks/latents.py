@@ -11,13 +11,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gan2shape.errors import CheckpointError
+from gan2shape.io.checkpoints import read_tensors
 from gan2shape.networks.encoder import ResidualEncoder
-from gan2shape.networks.trained import NetworkSizes, load_networks, read_about
+from gan2shape.networks.trained import NetworkSizes, check_tensors, load_networks, read_about
 
 LATENT_ENCODER = "latent encoder"
 """What its files say they are."""
 BUNDLED_FILE = "encoder_synface64.safetensors"
 """The encoder of the bundled generator."""
+_PREFIX = "encoder."
 
 
 class LatentEncoder(nn.Module):
@@ -43,12 +45,17 @@ class LatentEncoder(nn.Module):
         return self.mean + self.spread * self.network(self.shrunk(image))
 
     def shrunk(self, image: Tensor) -> Tensor:
-        """Pictures (B, 3, R, R) at the network's size: area average when larger, bilinear when smaller."""
-        if image.shape[-1] > self.image_size:
-            return F.adaptive_avg_pool2d(image, self.image_size)
-        if image.shape[-1] < self.image_size:
-            return F.interpolate(image, size=(self.image_size,) * 2, mode="bilinear", align_corners=False)
-        return image
+        """Pictures (B, 3, R, R) at the network's size, see `shrunk`."""
+        return shrunk(image, self.image_size)
+
+
+def shrunk(image: Tensor, size: int) -> Tensor:
+    """Pictures (B, C, R, R) at a network's size: area average when larger, bilinear when smaller."""
+    if image.shape[-1] > size:
+        return F.adaptive_avg_pool2d(image, size)
+    if image.shape[-1] < size:
+        return F.interpolate(image, size=(size,) * 2, mode="bilinear", align_corners=False)
+    return image
 
 
 def load_latent_encoder(file: Path) -> tuple[LatentEncoder, str]:
@@ -60,6 +67,27 @@ def load_latent_encoder(file: Path) -> tuple[LatentEncoder, str]:
     """
     encoder = load_networks(file, LATENT_ENCODER, LatentEncoder)
     return encoder, str(read_about(file).get("generator", ""))
+
+
+def encoder_tensors(encoder: LatentEncoder) -> dict[str, Tensor]:
+    """An encoder's weights in half precision, to be kept in a file of other networks; `encoder_beside` reads them."""
+    return {f"{_PREFIX}{name}": tensor.half().cpu() for name, tensor in encoder.state_dict().items()}
+
+
+def encoder_beside(file: Path, image_size: int) -> LatentEncoder | None:
+    """The encoder in a file of networks that look at pictures of this side, frozen, on the CPU; None if there is none.
+
+    Raises:
+        CheckpointError: damaged.
+    """
+    found = {name.removeprefix(_PREFIX): t for name, t in read_tensors(file).items() if name.startswith(_PREFIX)}
+    if not found:
+        return None
+    stem, mean = (found.get(name, torch.zeros(1)) for name in ("network.stem.weight", "mean"))
+    encoder = LatentEncoder(NetworkSizes(image_size, 1, len(stem), len(mean)))
+    check_tensors(file, found, {name: tuple(t.shape) for name, t in encoder.state_dict().items()}, _PREFIX)
+    encoder.load_state_dict({name: tensor.float() for name, tensor in found.items()})
+    return encoder.eval().requires_grad_(False)
 
 
 def encoder_of(generator: str, file: Path | None = None, *, latent_dim: int | None = None) -> LatentEncoder | None:

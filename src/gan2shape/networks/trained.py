@@ -148,6 +148,22 @@ def fingerprint(weights: nn.Module | Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
+def check_tensors(
+    file: Path, found: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]], prefix: str = ""
+) -> None:
+    """Refuse tensors that were read from a file, each called ``prefix`` + name there.
+
+    Raises:
+        CheckpointError: one is missing, of another shape than expected, or not finite.
+    """
+    for name, shape in expected.items():
+        got = tuple(found[name].shape) if name in found else "nothing"
+        if got != tuple(shape):
+            raise CheckpointError(f"{file}: expected {prefix}{name} of shape {tuple(shape)}; got {got}")
+        if not bool(torch.isfinite(found[name]).all()):
+            raise CheckpointError(f"{file}: expected finite weights; got NaN or infinity in {prefix}{name}")
+
+
 def _read_sizes(file: Path, kind: str) -> NetworkSizes:
     header = _read_header(file)
     if header["kind"] != kind:
@@ -175,12 +191,7 @@ def _filled(build: Callable[[NetworkSizes], _Networks], sizes: NetworkSizes, fil
     except ValueError as error:
         raise CheckpointError(f"{file}: expected sizes that networks may have; got others ({error})") from None
     tensors = read_tensors(file)
-    for name, shape in expected.items():
-        got = tuple(tensors[name].shape) if name in tensors else "nothing"
-        if got != shape:
-            raise CheckpointError(f"{file}: expected {name} of shape {shape}; got {got}")
-        if not bool(torch.isfinite(tensors[name]).all()):
-            raise CheckpointError(f"{file}: expected finite weights; got NaN or infinity in {name}")
+    check_tensors(file, tensors, expected)
     networks = build(sizes)
     networks.load_state_dict({name: tensors[name].float() for name in expected})
     return networks.eval().requires_grad_(False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +14,8 @@ from torch.nn import functional as F
 from gan2shape.errors import CheckpointError
 from gan2shape.io.checkpoints import read_tensors, write_tensors
 from gan2shape.networks.latents import LatentEncoder
+from gan2shape.networks.pose_net import MIRRORED_POSE, POSE_NUMBERS, PoseNetwork
+from gan2shape.networks.trained import check_tensors
 from gan2shape.render.units import PoseRange
 
 TURN_DEG = 25.0
@@ -28,11 +31,9 @@ _FACING = 4
 _CHUNK = 64
 _PREFIX = "turning."
 _DIRECTIONS = ("direction", "light", "height", "pitch")
-_POSE, _SHAPE = "pose", "shape"
+_POSE, _SHAPE, _POSE_NET = "pose", "shape", "pose_net."
 _RIDGE = 30.0
 """Of the linear reading of poses, in squared units of the latents."""
-MIRRORED_POSE = (1.0, -1.0, -1.0, -1.0, 1.0, 1.0)
-"""Signs of a pose's numbers (pitch, yaw, roll, shifts) in a mirror image."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,9 +51,10 @@ class Turning:
         height_spread: that of their latents along ``height``.
         encoder: pictures to latents.
         pose: linear reading (latent_dim + 1, 6) of poses, in network units, from latents less their mean and a one;
-            None where none was fitted (``gan2shape train distill`` does: `train.pose_reading`).
+            None where none was fitted (the first ``gan2shape train distill`` does: `train.pose_reading`).
         shape: linear reading (latent_dim + 1, S * S) of canonical depth, in scene units, from what the latents of a
             picture and of its mirror image have in common; None where none was fitted (`train.shape_reading`).
+        pose_net: tells poses in place of the linear reading; None where there is none (`train.distill` makes it).
     """
 
     direction: Tensor
@@ -65,15 +67,23 @@ class Turning:
     encoder: LatentEncoder
     pose: Tensor | None = None
     shape: Tensor | None = None
+    pose_net: PoseNetwork | None = None
+
+    @property
+    def tells_poses(self) -> bool:
+        """Whether poses are known, not turns alone."""
+        return self.pose is not None or self.pose_net is not None
 
     @torch.no_grad()
     def pose_units(self, images: Tensor) -> Tensor:
-        """The poses (N, 6) of signed pictures (N, 3, S, S) in network units, as they are read off the latents of the
-        pictures and of their mirror images.
+        """The poses (N, 6) of signed pictures (N, 3, S, S) in network units, from the pictures and their mirror images:
+        as the network tells them, or as they are read off latents.
 
         Raises:
-            ValueError: no reading was fitted.
+            ValueError: there is neither.
         """
+        if self.pose_net is not None:
+            return torch.cat([self.pose_net.both_ways(chunk) for chunk in images.split(_CHUNK)])
         if self.pose is None:
             raise ValueError("no reading of poses was fitted to these directions")
         own, mirrored = (latent_features(self.encoder, image) @ self.pose for image in (images, images.flip(-1)))
@@ -89,17 +99,17 @@ class Turning:
 
     @torch.no_grad()
     def known_units(self, images: Tensor) -> Tensor:
-        """What latents tell of the poses (N, 6) of signed pictures (N, 3, S, S), in network units: pitch, yaw and roll
-        where a reading was fitted, else the yaw alone."""
-        if self.pose is None:
+        """What is known of the poses (N, 6) of signed pictures (N, 3, S, S), in network units: pitch, yaw and roll
+        where anything tells them, else the yaw alone."""
+        if not self.tells_poses:
             return pose_of_moves(self.coordinate(images))
         units = self.pose_units(images)
         return F.pad(units[:, :3], (0, units.shape[1] - 3))
 
     @torch.no_grad()
     def facing(self, latents: Tensor, paint: Callable[[Tensor], Tensor]) -> Tensor:
-        """Latents (N, latent_dim) of the same objects, turned until they face the camera; where a reading of poses was
-        fitted, they neither look up nor down either.
+        """Latents (N, latent_dim) of the same objects, turned until they face the camera; where poses are told, they
+        neither look up nor down either.
 
         Args:
             latents: of the objects.
@@ -107,7 +117,7 @@ class Turning:
         """
         for _ in range(_FACING):
             image = paint(latents)
-            nod_deg = None if self.pose is None else -self.pose_units(image)[:, 0] * PoseRange().rotation_deg
+            nod_deg = None if not self.tells_poses else -self.pose_units(image)[:, 0] * PoseRange().rotation_deg
             latents = self.moved(latents, -self.coordinate(image), None, nod_deg)
         return latents
 
@@ -140,6 +150,8 @@ class Turning:
         parts["spreads"] = torch.tensor([self.spread, self.light_spread, self.height_spread])
         readings = {_POSE: self.pose, _SHAPE: self.shape}
         parts |= {name: tensor for name, tensor in readings.items() if tensor is not None}
+        if self.pose_net is not None:
+            parts |= {f"{_POSE_NET}{name}": tensor.half() for name, tensor in self.pose_net.state_dict().items()}
         return {f"{_PREFIX}{name}": tensor.cpu() for name, tensor in parts.items()}
 
 
@@ -212,8 +224,20 @@ def load_turning(file: Path, encoder: LatentEncoder) -> Turning:
     _check(file, found, encoder.mean.shape, encoder.image_size)
     direction, light, height, pitch = (found[name].to(encoder.mean.device) for name in _DIRECTIONS)
     spread, light_spread, height_spread = found["spreads"].tolist()
-    readings = (found[name].to(direction) if name in found else None for name in (_POSE, _SHAPE))
-    return Turning(direction, light, height, pitch, spread, light_spread, height_spread, encoder, *readings)
+    pose, shape = (found[name].to(direction) if name in found else None for name in (_POSE, _SHAPE))
+    told: dict[str, Any] = {"pose": pose, "shape": shape, "pose_net": _pose_net(file, found, encoder)}
+    return Turning(direction, light, height, pitch, spread, light_spread, height_spread, encoder, **told)
+
+
+def _pose_net(file: Path, found: Mapping[str, Tensor], encoder: LatentEncoder) -> PoseNetwork | None:
+    own = {name.removeprefix(_POSE_NET): tensor for name, tensor in found.items() if name.startswith(_POSE_NET)}
+    if not own:
+        return None
+    network = PoseNetwork.like(encoder)
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    check_tensors(file, own, expected, f"{_PREFIX}{_POSE_NET}")
+    network.load_state_dict({name: own[name] for name in expected})
+    return network.to(encoder.mean.device).eval().requires_grad_(False)
 
 
 def save_turning(file: Path, turning: Turning) -> None:
@@ -228,14 +252,9 @@ def save_turning(file: Path, turning: Turning) -> None:
 def _check(file: Path, found: Mapping[str, Tensor], of_latents: torch.Size, image_size: int) -> None:
     expected = {**dict.fromkeys(_DIRECTIONS, of_latents), "spreads": torch.Size([3])}
     if _POSE in found:
-        expected[_POSE] = torch.Size([of_latents[0] + 1, len(MIRRORED_POSE)])
+        expected[_POSE] = torch.Size([of_latents[0] + 1, POSE_NUMBERS])
     if _SHAPE in found:
         expected[_SHAPE] = torch.Size([of_latents[0] + 1, image_size**2])
-    for name, shape in expected.items():
-        got = tuple(found[name].shape) if name in found else "nothing"
-        if got != tuple(shape):
-            raise CheckpointError(f"{file}: expected {_PREFIX}{name} of shape {tuple(shape)}; got {got}")
-        if not bool(torch.isfinite(found[name]).all()):
-            raise CheckpointError(f"{file}: expected finite directions; got NaN or infinity in {_PREFIX}{name}")
+    check_tensors(file, found, expected, _PREFIX)
     if not bool((found["spreads"] > 0).all()):
         raise CheckpointError(f"{file}: expected positive {_PREFIX}spreads; got {found['spreads'].tolist()}")

@@ -19,11 +19,12 @@ from gan2shape.distributed import any_process, apart, world
 from gan2shape.errors import InputError
 from gan2shape.generators import LoadedGenerator
 from gan2shape.io.checkpoints import read_metadata, read_tensors, write_tensors
+from gan2shape.networks.one_pass import TurnedStart
 from gan2shape.networks.trained import fingerprint
 from gan2shape.reconstruct.config import Turned
 from gan2shape.reconstruct.optimize import DivergedError
 from gan2shape.reconstruct.progress import step_rng
-from gan2shape.reconstruct.turned import TurnedStart, framing_for
+from gan2shape.reconstruct.turned import framing_for
 from gan2shape.reconstruct.turned_refinement import ViewPoses, paint_views, refine_turned
 
 _SETTINGS, _RAN_AWAY = "settings", "ran_away"
@@ -44,8 +45,9 @@ def refined_object(
 
     Returns:
         ``view`` (1 + V, 3, S, S), bytes: the picture as it was drawn and its views; ``pose`` (1 + V, 6) theirs,
-        refined, in network units; ``depth`` (1, S, S) the canonical depth, scene units, and ``mask`` (1, S, S), truth
-        values, where it is the object's.
+        refined, in network units; ``front`` (3, S, S), bytes, and ``front_pose`` (6,): the object facing the camera;
+        ``depth`` (1, S, S) the canonical depth, scene units, and ``mask`` (1, S, S), truth values, where it is the
+        object's.
 
     Raises:
         DivergedError: the refinement ran away.
@@ -68,13 +70,15 @@ def refined_object(
         steps=settings.refine,
         settings=settings,
         rng=rng("refinement"),
+        told=start.turning.depth(image),
         on_iteration=lambda iteration, record: None,
     )
     every = torch.arange(len(shown.view), device=image.device)
     with torch.no_grad():
-        units = poses(every)[1:]
-    view = ((shown.view.clamp(-1, 1) + 1) * 127.5).round().byte()
-    found = {"view": view, "pose": units, "depth": scene.depth[0].detach(), "mask": shown.mask[0] > 0.5}
+        units = poses(every)
+    view, front = (((image.clamp(-1, 1) + 1) * 127.5).round().byte() for image in (shown.view, shown.front))
+    found = {"view": view, "pose": units[1:], "front": front[0], "front_pose": units[0]}
+    found |= {"depth": scene.depth[0].detach(), "mask": shown.mask[0] > 0.5}
     return {name: tensor.cpu() for name, tensor in found.items()}
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,11 @@ from torch import Tensor
 
 from gan2shape.errors import CheckpointError
 from gan2shape.generators import LoadedGenerator
-from gan2shape.networks.latents import LatentEncoder, encoder_of
+from gan2shape.networks.latents import LatentEncoder, encoder_beside, encoder_of
+from gan2shape.networks.one_pass import TurnedStart
 from gan2shape.networks.trained import fingerprint, read_about
 from gan2shape.networks.turned import TurnedNetworks, bundled_turned, in_object_frame, load_turned, of_strength_one
-from gan2shape.networks.turning import TURN_DEG, Turning, load_turning
+from gan2shape.networks.turning import TURN_DEG, load_turning
 from gan2shape.reconstruct.config import ReconstructConfig
 from gan2shape.reconstruct.hidden_side import completed
 from gan2shape.reconstruct.optimize import DivergedError
@@ -28,8 +28,7 @@ from gan2shape.reconstruct.progress import Progress, StepRunner, gather_weights
 from gan2shape.reconstruct.target import Framing, Target
 from gan2shape.reconstruct.turned_refinement import ViewPoses, mean_scene, object_in, paint_views, refine_turned
 from gan2shape.reconstruct.watch import OnEvent, ignore
-from gan2shape.render import Camera, DepthRange, Lighting, Pose, Scene
-from gan2shape.render.units import PoseRange, lighting_to_units, pose_from_units, pose_to_units
+from gan2shape.render import DepthRange, Lighting, Pose, Scene
 from gan2shape.result import ReconstructionResult
 
 _CORRECTIONS = 2
@@ -45,39 +44,6 @@ _NOD_DEG = 10.0
 _CHUNK = 16
 REFINEMENT = "refinement"
 """The name of the first one, see `refinement_name`."""
-
-
-@dataclass(frozen=True, eq=False)
-class TurnedStart:
-    """What a reconstruction starts from.
-
-    Attributes:
-        networks: shape, pose and light in one pass.
-        turning: the latent directions of the same generator.
-    """
-
-    networks: TurnedNetworks
-    turning: Turning
-
-    @property
-    def camera(self) -> Camera:
-        """What the scenes are seen with."""
-        return self.networks.camera
-
-    @torch.no_grad()
-    def __call__(self, image: Tensor) -> Scene:
-        """The scene in signed pictures (B, 3, S, S): its depth and pose are read off their latents where readings were
-        fitted, and seen by networks else."""
-        depth = self.turning.depth(image)
-        if self.turning.pose is None:
-            return self.networks(image, depth=depth)
-        return self.networks.seen(image, pose_from_units(self.turning.pose_units(image), PoseRange()), depth=depth)
-
-    @torch.no_grad()
-    def units(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Pose (B, 6) and light (B, 4), attached to the object, in signed pictures (B, 3, S, S), in network units."""
-        scene = self(image)
-        return pose_to_units(scene.pose, PoseRange()), lighting_to_units(scene.lighting)
 
 
 def load_start(loaded: LoadedGenerator, file: Path | None = None, *, encoder: Path | None = None) -> TurnedStart:
@@ -111,13 +77,13 @@ def load_start(loaded: LoadedGenerator, file: Path | None = None, *, encoder: Pa
 
 def load_one_pass(file: Path, device: torch.device | str = "cpu") -> TurnedNetworks | TurnedStart:
     """What sees pictures in one pass: the networks of a file of ``gan2shape train turned`` or ``train distill``, with
-    the latent directions where the encoder that they were made with is the bundled one.
+    the latent directions where the encoder that they were made with is in the file or is the bundled one.
 
     Raises:
         CheckpointError: files that cannot be used.
     """
     networks, about = load_turned(file).to(device), read_about(file)
-    inverse = encoder_of(str(about.get("generator")))
+    inverse = encoder_beside(file, networks.image_size) or encoder_of(str(about.get("generator")))
     if inverse is None or not _made_with(about, inverse):
         return networks
     return TurnedStart(networks, load_turning(file, inverse.to(device)))
@@ -189,7 +155,7 @@ class TurnedReconstructor:
         """The mean of all refinements, each of which starts anew, and of the depth that latents tell; None where the
         first one diverges."""
         scenes: list[Scene] = []
-        settings = self.config.turned
+        settings, told = self.config.turned, self.start.turning.depth(target.image)
         for number in range(1, settings.refinements + 1):
             name = refinement_name(number)
             if name not in run.finished:
@@ -197,6 +163,7 @@ class TurnedReconstructor:
             views: dict[str, Any] = {"settings": settings, "rng": run.rng(f"views of {name}")}
             shown = paint_views(target.image, self.loaded, self.start.turning, self.framing, **views)
             refining: dict[str, Any] = {"poses": ViewPoses(shown), "settings": settings, "rng": run.rng(name)}
+            refining["told"] = told
             try:
                 scenes.append(run(name, settings.refine, refine_turned, nets, target.image, shown, **refining))
             except DivergedError as stop:
@@ -204,7 +171,7 @@ class TurnedReconstructor:
                 break
         if not scenes:
             return None
-        return mean_scene(nets, target.image, scenes, told=self.start.turning.depth(target.image))
+        return mean_scene(nets, target.image, scenes, told=told)
 
     def _completed(self, scene: Scene, target: Target) -> tuple[Scene, Tensor]:
         """The scene with colours on the side that the picture does not show, and its outline (see `completed`)."""

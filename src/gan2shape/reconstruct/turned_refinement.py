@@ -120,16 +120,28 @@ class ViewPoses(nn.Module):
         return (self.known + _POSE_RATE * self.correction)[_rows(chosen)]
 
     @torch.no_grad()
-    def scene(self, nets: TurnedNetworks, image: Tensor, shown: FrontsAndViews) -> Scene:
-        """The scene in the picture (1, 3, S, S) as networks and poses are now."""
+    def scene(self, nets: TurnedNetworks, image: Tensor, shown: FrontsAndViews, depth: Tensor) -> Scene:
+        """The scene in the picture (1, 3, S, S) as the poses are now, with this canonical depth (1, 1, S, S)."""
         own = self(torch.zeros(1, dtype=torch.long, device=image.device))[1:]
-        scene = nets.seen(image, pose_from_units(own, PoseRange()))
+        scene = nets.seen(image, pose_from_units(own, PoseRange()), depth=depth)
         return replace(scene, depth=falling_away(scene.depth, shown.mask))
 
 
 def _rows(chosen: Tensor) -> Tensor:
     """Places of the front and of some views (N,) among all poses."""
     return torch.cat([torch.zeros_like(chosen[:1]), 1 + chosen])
+
+
+@torch.no_grad()
+def depth_from(nets: TurnedNetworks, image: Tensor, told: Tensor | None) -> Callable[[], Tensor]:
+    """The canonical depth (1, 1, S, S) that the network sees in a picture (1, 3, S, S), at any later time; if another
+    one is ``told``, that one and how the network has changed its mind since now."""
+    apart = None if told is None else told - nets.depth(image)
+
+    def depth() -> Tensor:
+        return nets.depth(image) if apart is None else nets.depth(image) + apart
+
+    return depth
 
 
 def refine_turned(
@@ -142,8 +154,10 @@ def refine_turned(
     settings: Turned,
     rng: torch.Generator,
     on_iteration: OnIteration,
+    told: Tensor | None = None,
 ) -> Scene:
-    """Let the depth that the network sees in a picture (1, 3, S, S) explain its object's views.
+    """Let the depth of a picture's object, first what is ``told`` (1, 1, S, S) or else what the network sees in the
+    picture (1, 3, S, S), explain the object's views.
 
     Moves: the depth network and the poses; the poses alone in the first ``settings.hold`` iterations, which find the
     object's frame.
@@ -153,9 +167,11 @@ def refine_turned(
         The picture's scene, under the pose that explains the picture best.
     """
 
+    shape = depth_from(nets, image, told)
+
     def losses(iteration: int) -> dict[str, Tensor]:
         chosen = torch.randperm(len(shown.view), generator=rng, device=rng.device)[: settings.batch_size]
-        depth = nets.depth(image)
+        depth = shape()
         if iteration < settings.hold:
             depth = depth.detach()
         weights = {"smooth": settings.smoothness, "depth_smooth": settings.depth_smoothness, "pose_weight": 0.0}
@@ -164,7 +180,8 @@ def refine_turned(
 
     adam = Adam(settings.learning_rate, weight_decay=settings.weight_decay, final=settings.final_rate)
     minimize([nets.depth_net, poses], losses, steps=steps, adam=adam, on_iteration=on_iteration)
-    return poses.scene(nets, image, shown)
+    with torch.no_grad():
+        return poses.scene(nets, image, shown, shape())
 
 
 @torch.no_grad()
@@ -176,15 +193,14 @@ def mean_scene(nets: TurnedNetworks, image: Tensor, scenes: Sequence[Scene], *, 
         nets: see the light.
         image: the picture.
         scenes: its refinements.
-        told: canonical depth (1, 1, S, S) that counts as one more, at the distance of the others.
+        told: canonical depth (1, 1, S, S) that counts as much as all of them together, at their distance.
     """
     if len(scenes) == 1 and told is None:
         return scenes[0]
-    depth = torch.cat([scene.depth for scene in scenes])
+    depth = torch.cat([scene.depth for scene in scenes]).mean(dim=0, keepdim=True)
     if told is not None:
-        middle = depth.mean(dim=0, keepdim=True)
-        depth = torch.cat([depth, told + (middle - told).median()])
-    return nets.seen(image, mean_pose(Pose.cat([scene.pose for scene in scenes])), depth=depth.mean(0, keepdim=True))
+        depth = (depth + told + (depth - told).median()) / 2
+    return nets.seen(image, mean_pose(Pose.cat([scene.pose for scene in scenes])), depth=depth)
 
 
 def mean_pose(poses: Pose) -> Pose:

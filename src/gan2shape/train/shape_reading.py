@@ -8,7 +8,6 @@ taken to look the same in a mirror, so the shape is symmetric, and told by what 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -20,27 +19,10 @@ _RIDGE = 100.0
 """Of the regression, in squared units of the latents, for an object."""
 
 
-@dataclass(frozen=True, eq=False)
-class ShapeReading:
-    """Canonical depths that are linear in what the encoder sees.
-
-    Attributes:
-        features: of the views of objects (K, 1 + V, C).
-        weights: (C, S * S) depth in scene units.
-    """
-
-    features: Tensor
-    weights: Tensor
-
-    def __call__(self, which: Tensor, view: Tensor) -> Tensor:
-        """Depths (B, 1, S, S) in scene units that views number ``view`` (B,) of objects ``which`` (B,) show."""
-        side = round(self.weights.shape[1] ** 0.5)
-        return (self.features[which, view] @ self.weights).unflatten(1, (1, side, side))
-
-
 @torch.no_grad()
-def read_shapes(encoder: LatentEncoder, objects: Sequence[Mapping[str, Tensor]]) -> ShapeReading:
-    """Ridge regression of refined depths on the latents of all views, those of mirror images averaged in.
+def read_shapes(encoder: LatentEncoder, objects: Sequence[Mapping[str, Tensor]]) -> Tensor:
+    """Ridge regression of refined depths on the latents of all views, those of mirror images averaged in: a reading
+    (latent_dim + 1, S * S) as `Turning.shape` has it, in scene units.
 
     Args:
         encoder: the generator's inverse.
@@ -51,11 +33,9 @@ def read_shapes(encoder: LatentEncoder, objects: Sequence[Mapping[str, Tensor]])
     flipped = torch.stack([one["depth"].flip(-1).flatten() for one in objects]).double()
     depths = (depths + flipped) / 2
     views = (one["view"].to(device).float() / 127.5 - 1 for one in objects)
-    features = torch.stack([even_features(encoder, view).cpu() for view in views])
-    known = features.double()
+    known = torch.stack([even_features(encoder, view).cpu() for view in views]).double()
     square = torch.einsum("kvc,kvd->cd", known, known) / known.shape[1]
     product = known.mean(1).T @ depths
     ridge = torch.full((len(square),), _RIDGE, dtype=torch.float64)
     ridge[-1] = 0  # The mean shape is not held at zero.
-    weights = torch.linalg.solve(square + ridge.diag(), product)
-    return ShapeReading(features, weights.float())
+    return torch.linalg.solve(square + ridge.diag(), product).float()
