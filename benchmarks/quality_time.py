@@ -161,16 +161,16 @@ def rows_of(setting: Setting, index: int, budgets: Sequence[float] = BUDGETS) ->
     """What a picture's shape is worth after each budget of seconds."""
     nets, picture, began = setting.copy(), setting.picture(index), time.process_time()
     image = framing_for(setting.loaded, nets).to_working(picture)
-    with torch.no_grad():
-        scenes, told = [setting.start(image)], setting.start.turning.depth(image)
-    one_pass = {**setting.score(scenes[0], index), "iterations": 0, "seconds": round(time.process_time() - began, 2)}
+    told, on_the_way = setting.start(image), list[Scene]()
+    one_pass = {**setting.score(told, index), "iterations": 0, "seconds": round(time.process_time() - began, 2)}
     began = time.process_time()
     find_latent(picture, setting.loaded, setting.config.inversion, seed=setting.seed)
     setup = one_pass["seconds"] + time.process_time() - began
     finished: list[Scene] = []
 
     def score() -> Numbers:
-        return setting.score(mean_scene(nets, image, finished, told=told) if finished else scenes[-1], index)
+        refined = finished or on_the_way
+        return setting.score(mean_scene(nets, image, refined, told=told) if refined else told, index)
 
     listener = OnTheWay([b for b in budgets if b > setup], setup, score)
 
@@ -178,8 +178,7 @@ def rows_of(setting: Setting, index: int, budgets: Sequence[float] = BUDGETS) ->
         listener.prepared()
 
         def listen(iteration: int, record: Record) -> None:
-            if not finished:
-                scenes.append(so_far())
+            on_the_way[:] = [] if finished else [so_far()]
             listener(iteration, record)
 
         return listen

@@ -86,7 +86,7 @@ def test_refinements_scored_on_their_way_are_those_of_the_preset(quality: Module
         scenes.append(setting.refine(image, number, listener))
     target = Target(image, loaded.w_mean[None], torch.ones_like(image[:, :1]))
     result = TurnedReconstructor(loaded, config, start)(target, seed=3)
-    mean = setting.score(mean_scene(setting.copy(), image, scenes, told=start.turning.depth(image)), 1)
+    mean = setting.score(mean_scene(setting.copy(), image, scenes, told=start(image)), 1)
     view = render(result.scene, result.camera)
     score = score_depth(1, view.depth, view.mask, truth)
     assert mean == {"side": round(score.side, 4), "mad": round(score.mad, 3)}

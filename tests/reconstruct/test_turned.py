@@ -185,8 +185,7 @@ def test_refinements_are_averaged_and_resume_to_the_identical_result(whole: Reco
     assert not torch.equal(first.depth, last.depth), "each has views of its own"
     assert same(whole, reconstruct()), "the first is what one alone would be"
     image = own_target().image
-    told, nets = bundled_start().turning.depth(image), bundled_start().networks
-    assert told is not None
+    told, nets = bundled_start()(image), bundled_start().networks
     assert torch.equal(both.scene.depth, mean_scene(nets, image, [first, last], told=told).depth)
     for progress in kept:
         assert same(both, reconstruct(TWO, resume=progress))

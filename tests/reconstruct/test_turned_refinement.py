@@ -21,6 +21,7 @@ from gan2shape.reconstruct.optimize import DivergedError
 from gan2shape.reconstruct.target import Framing
 from gan2shape.reconstruct.turned_refinement import (
     ViewPoses,
+    depth_from,
     falling_away,
     mean_pose,
     mean_scene,
@@ -347,14 +348,29 @@ def test_the_mean_scene_has_the_mean_depth_and_shows_the_picture(start: TurnedSt
     assert ((seen.image - image).abs() * seen.mask).mean() < 0.1
 
 
-def test_a_told_depth_counts_as_one_more_refinement_wherever_it_is(
-    flat: tuple[FrontsAndViews, Oracle, Tensor],
-) -> None:
+def test_what_one_pass_tells_counts_wherever_it_is(flat: tuple[FrontsAndViews, Oracle, Tensor]) -> None:
     shown, nets, true = flat
     with torch.no_grad():
-        scenes = [nets.seen(shown.front, Pose.identity(1, like=true), depth=true + 0.01 * k) for k in range(3)]
-        told = true + 0.3 + 0.02 * places(SIZE)[1]
+        facing = Pose.identity(1, like=true)
+        aside = Pose.from_euler(torch.tensor([[0.0, 0.4, 0.0]]))
+        scenes = [nets.seen(shown.front, facing, depth=true + 0.01 * k) for k in range(3)]
+        told = nets.seen(shown.front, aside, depth=true + 0.3 + 0.03 * places(SIZE)[1])
         mean = mean_scene(nets, shown.front, scenes, told=told)
-        one = mean_scene(nets, shown.front, scenes[:1], told=true + 0.3)
-    torch.testing.assert_close(mean.depth, true + 0.01 + 0.005 * places(SIZE)[1], rtol=0, atol=1e-3)
+        one = mean_scene(nets, shown.front, scenes[:1], told=replace(told, depth=true + 0.3))
+    torch.testing.assert_close(mean.depth, true + 0.01 + 0.02 * places(SIZE)[1], rtol=0, atol=2e-3)
     torch.testing.assert_close(one.depth, true)
+    assert float(mean.pose.euler()[0, 1]) == pytest.approx(0.1, abs=2e-3), "as one of four"
+    assert float(one.pose.euler()[0, 1]) == pytest.approx(0.2, abs=1e-4)
+
+
+def test_a_refinement_begins_with_what_is_told(flat: tuple[FrontsAndViews, Oracle, Tensor]) -> None:
+    shown, nets, true = flat[0], deepcopy(flat[1]), flat[2]
+    with torch.no_grad():
+        other = true + 0.02
+        depth = depth_from(nets, shown.front, other)
+        torch.testing.assert_close(depth(), other)
+        before = nets.depth(shown.front)
+        nets.depth_net.decoder[-1].weight.mul_(1.5)
+        torch.testing.assert_close(depth(), other + nets.depth(shown.front) - before)
+        assert not torch.allclose(depth(), other)
+        torch.testing.assert_close(depth_from(nets, shown.front, None)(), nets.depth(shown.front))

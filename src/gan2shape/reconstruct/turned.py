@@ -134,7 +134,7 @@ class TurnedReconstructor:
         run = StepRunner({"factors": nets}, seed=seed, device=self.device, on_event=on_event, keep=keep, resume=resume)
         scene = self.start(target.image)
         if self.config.turned.refine:
-            scene = self._refined(run, nets, target) or scene
+            scene = self._refined(run, nets, target, scene) or scene
         scene, outline = self._completed(scene, target)
         return ReconstructionResult(
             scene=scene,
@@ -151,11 +151,11 @@ class TurnedReconstructor:
             outline=outline,
         )
 
-    def _refined(self, run: StepRunner, nets: TurnedNetworks, target: Target) -> Scene | None:
-        """The mean of all refinements, each of which starts anew, and of the depth that latents tell; None where the
-        first one diverges."""
+    def _refined(self, run: StepRunner, nets: TurnedNetworks, target: Target, one_pass: Scene) -> Scene | None:
+        """The mean of all refinements, each of which starts anew, and of one pass where that reads shapes; None where
+        the first one diverges."""
         scenes: list[Scene] = []
-        settings, told = self.config.turned, self.start.turning.depth(target.image)
+        settings, told = self.config.turned, None if self.start.turning.shape is None else one_pass
         for number in range(1, settings.refinements + 1):
             name = refinement_name(number)
             if name not in run.finished:
@@ -163,7 +163,7 @@ class TurnedReconstructor:
             views: dict[str, Any] = {"settings": settings, "rng": run.rng(f"views of {name}")}
             shown = paint_views(target.image, self.loaded, self.start.turning, self.framing, **views)
             refining: dict[str, Any] = {"poses": ViewPoses(shown), "settings": settings, "rng": run.rng(name)}
-            refining["told"] = told
+            refining["told"] = None if told is None else told.depth
             try:
                 scenes.append(run(name, settings.refine, refine_turned, nets, target.image, shown, **refining))
             except DivergedError as stop:

@@ -36,6 +36,8 @@ _HELD = 0.01
 """Weight of what was read and asked for of these poses."""
 _FALL = 0.009
 """How much farther from the camera the surface is with every pixel (of 64) beside the object, in scene units."""
+_TOLD = 2 / 3
+"""Share of the depth that one pass tells in that of the result."""
 _SMOOTHINGS = 6
 _CHUNK = 16
 
@@ -185,7 +187,7 @@ def refine_turned(
 
 
 @torch.no_grad()
-def mean_scene(nets: TurnedNetworks, image: Tensor, scenes: Sequence[Scene], *, told: Tensor | None = None) -> Scene:
+def mean_scene(nets: TurnedNetworks, image: Tensor, scenes: Sequence[Scene], *, told: Scene | None = None) -> Scene:
     """The scene in a picture (1, 3, S, S) of which there are several refinements: the mean of their depths and poses,
     under the light that the networks see. Of one it is that one.
 
@@ -193,14 +195,16 @@ def mean_scene(nets: TurnedNetworks, image: Tensor, scenes: Sequence[Scene], *, 
         nets: see the light.
         image: the picture.
         scenes: its refinements.
-        told: canonical depth (1, 1, S, S) that counts as much as all of them together, at their distance.
+        told: the scene of one pass, if that reads depth and pose off what it knows of the category: its depth counts
+            twice as much as all refinements together, at their distance, and its pose as one more of them.
     """
     if len(scenes) == 1 and told is None:
         return scenes[0]
-    depth = torch.cat([scene.depth for scene in scenes]).mean(dim=0, keepdim=True)
+    depth, poses = torch.cat([scene.depth for scene in scenes]).mean(dim=0, keepdim=True), [s.pose for s in scenes]
     if told is not None:
-        depth = (depth + told + (depth - told).median()) / 2
-    return nets.seen(image, mean_pose(Pose.cat([scene.pose for scene in scenes])), depth=depth)
+        depth = depth + _TOLD * (told.depth - depth + (depth - told.depth).median())
+        poses.append(told.pose)
+    return nets.seen(image, mean_pose(Pose.cat(poses)), depth=depth)
 
 
 def mean_pose(poses: Pose) -> Pose:
