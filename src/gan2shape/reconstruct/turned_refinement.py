@@ -196,15 +196,16 @@ def mean_scene(nets: TurnedNetworks, image: Tensor, scenes: Sequence[Scene], *, 
         image: the picture.
         scenes: its refinements.
         told: the scene of one pass, if that reads depth and pose off what it knows of the category: its depth counts
-            twice as much as all refinements together, at their distance, and its pose as one more of them.
+            twice as much as all refinements together, at their distance, and its pose as much as theirs.
     """
     if len(scenes) == 1 and told is None:
         return scenes[0]
-    depth, poses = torch.cat([scene.depth for scene in scenes]).mean(dim=0, keepdim=True), [s.pose for s in scenes]
+    depth = torch.cat([scene.depth for scene in scenes]).mean(dim=0, keepdim=True)
+    pose = mean_pose(Pose.cat([scene.pose for scene in scenes]))
     if told is not None:
         depth = depth + _TOLD * (told.depth - depth + (depth - told.depth).median())
-        poses.append(told.pose)
-    return nets.seen(image, mean_pose(Pose.cat(poses)), depth=depth)
+        pose = mean_pose(Pose.cat([pose, told.pose]))
+    return nets.seen(image, pose, depth=depth)
 
 
 def mean_pose(poses: Pose) -> Pose:
