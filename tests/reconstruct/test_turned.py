@@ -15,7 +15,6 @@ from gan2shape.errors import CheckpointError, InputError
 from gan2shape.networks.one_pass import TurnedStart
 from gan2shape.networks.trained import NetworkSizes, save_networks
 from gan2shape.networks.turned import TURNED, TurnedNetworks, bundled_turned
-from gan2shape.networks.turning import with_pose_reading
 from gan2shape.reconstruct import turned
 from gan2shape.reconstruct.config import ReconstructConfig
 from gan2shape.reconstruct.optimize import DivergedError
@@ -35,7 +34,6 @@ from gan2shape.reconstruct.turned import (
 from gan2shape.reconstruct.turned_refinement import mean_scene, refine_turned
 from gan2shape.reconstruct.watch import Event, IterationDone, StepFinished, Stopped
 from gan2shape.render import Lighting, Pose, Scene
-from gan2shape.render.units import PoseRange, lighting_from_units, pose_from_units, pose_to_units
 from gan2shape.result import ReconstructionResult
 from tests.reconstruct.bundled import QUICK, SIDE, bundled, bundled_start, own_target
 from tests.reconstruct.known_turns import LIGHT, NOD, TURN, known_gan, known_start, yawed
@@ -73,16 +71,6 @@ def test_the_networks_belong_to_the_bundled_generator_alone(tmp_path: Path) -> N
         load_start(other, file)
 
 
-def test_units_are_those_of_the_scene() -> None:
-    start, image = bundled_start(), own_target().image
-    scene, (pose, light) = start(image), start.units(image)
-    torch.testing.assert_close(pose_from_units(pose, PoseRange()).rotation, scene.pose.rotation)
-    torch.testing.assert_close(pose_from_units(pose, PoseRange()).translation, scene.pose.translation)
-    told = lighting_from_units(light)
-    for name in ("ambient", "diffuse", "direction"):
-        torch.testing.assert_close(getattr(told, name), getattr(scene.lighting, name))
-
-
 def test_directions_of_another_kind_are_refused(tmp_path: Path) -> None:
     file, sizes = tmp_path / "none.safetensors", NetworkSizes(16, 4, 4, 8)
     save_networks(file, TURNED, TurnedNetworks(sizes), sizes, {"generator": bundled().identity})
@@ -99,23 +87,6 @@ def test_without_refinement_the_result_is_the_networks_one_pass() -> None:
     assert torch.equal(result.scene.pose.rotation, scene.pose.rotation)
     assert events == []
     assert result.history == ()
-
-
-def test_one_pass_reads_the_pose_off_the_latents_where_a_reading_was_fitted() -> None:
-    start, gan = known_start(), known_gan()
-    image = gan.generator.synthesize(OWN)
-    without = TurnedStart(start.networks, replace(start.turning, pose=None))
-    with torch.no_grad():
-        assert torch.equal(without(image).pose.rotation, start.networks(image).pose.rotation)
-    latents = torch.randn(400, len(OWN[0]), generator=torch.Generator().manual_seed(0))
-    known = pose_to_units(yawed(YAW_DEG * latents[:, TURN], PITCH_DEG * latents[:, NOD]), PoseRange())
-    reading = with_pose_reading(start.turning, [(gan.generator.synthesize(latents), known)])
-    scene = TurnedStart(start.networks, reading)(image)
-    angles = scene.pose.euler()[0].rad2deg()
-    assert float((angles[1] - YAW_DEG * OWN[0, TURN]).abs()) < 3
-    assert float((angles[0] - PITCH_DEG * OWN[0, NOD]).abs()) < 3
-    with torch.no_grad():
-        assert torch.equal(scene.depth, start.networks.depth(image))
 
 
 def test_one_pass_of_a_file_needs_the_bundled_encoder_for_the_reading(tmp_path: Path) -> None:
