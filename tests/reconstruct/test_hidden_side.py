@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from gan2shape.reconstruct.hidden_side import completed, reached, smooth, soft, visible
+from gan2shape.reconstruct.hidden_side import completed, mirrored, reached, smooth, soft, visible
 from gan2shape.render import Camera, Lighting, Pose, Scene, normals_from_depth, shade
 
 SIZE = 32
@@ -67,6 +67,30 @@ def test_only_the_hidden_side_takes_the_painted_colours() -> None:
     assert (row[1] > row[0] - 0.5).all()  # The painted green, scaled to the brightness of the red.
     assert outline[0, 0, SIZE // 2, behind].min() == 1
     assert set(outline.unique().tolist()) <= {0.0, 1.0}
+
+
+def test_without_a_generator_the_hidden_side_is_like_the_other() -> None:
+    depth, pose = ridge(), turned(50.0)
+    own = scene(depth, pose)
+    own.albedo[:, 1] = torch.linspace(-0.5, 0.5, SIZE)
+    result, outline = mirrored(own, torch.ones(1, 1, SIZE, SIZE), CAMERA)
+    seen = visible(depth, pose, CAMERA)
+    certain = (soft(seen) == 1)[0, 0]
+    torch.testing.assert_close(result.albedo[0, :, certain], own.albedo[0, :, certain])
+    behind = (seen == 0)[0, 0] & (soft(seen.flip(-1)) == 1)[0, 0]
+    assert behind.any()
+    torch.testing.assert_close(result.albedo[0, :, behind], own.albedo.flip(-1)[0, :, behind])
+    assert outline[0, 0, 4:-4, SIZE // 2 - 4 : SIZE // 2 + 4].min() == 1
+    assert torch.equal(result.depth, own.depth)
+
+
+def test_a_mask_of_one_side_is_the_outline_of_both() -> None:
+    mask = torch.zeros(1, 1, SIZE, SIZE)
+    mask[..., 6:-6, 10:30] = 1
+    _, outline = mirrored(scene(torch.full((1, 1, SIZE, SIZE), 1.0), turned(0)), mask, CAMERA)
+    assert outline[0, 0, 12, 4:-4].min() == 1
+    assert outline[0, 0, 12, :1].max() == 0
+    assert torch.equal(outline, outline.flip(-1))
 
 
 def test_masks_lose_teeth_and_fade_inwards() -> None:

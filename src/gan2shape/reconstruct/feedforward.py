@@ -25,6 +25,7 @@ from gan2shape.networks.trained import (
     read_about,
 )
 from gan2shape.networks.turned import TURNED
+from gan2shape.reconstruct.hidden_side import mirrored
 from gan2shape.reconstruct.pipeline import PROGRESS_FILE, SHEET_FILE, TARGET_FILE, Job
 from gan2shape.reconstruct.turned import load_one_pass
 from gan2shape.render import Camera, Lighting, Pose, Scene
@@ -53,6 +54,7 @@ class TrainedMethod:
         weights: the file's name and SHA-256.
         about: how the weights were trained, plain JSON values.
         warnings: what a user has to know of every result.
+        alike: whether it takes its category to look alike in a mirror: the hidden side is then painted like the other.
     """
 
     name: str
@@ -61,6 +63,7 @@ class TrainedMethod:
     weights: GeneratorRecord
     about: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    alike: bool = False
 
     @property
     def size(self) -> int:
@@ -94,7 +97,7 @@ def load_method(name: str, file: Path, device: torch.device | str = "cpu") -> Tr
         with torch.no_grad():
             return predict(image.to(device))
 
-    return TrainedMethod(name, camera, on_device, record, read_about(file), warnings)
+    return TrainedMethod(name, camera, on_device, record, read_about(file), warnings, alike=name == TURNED)
 
 
 def depth_scene(network: DepthNetwork, image: Tensor) -> Scene:
@@ -133,6 +136,9 @@ def reconstruct_feed_forward(
             (job.folder / name).unlink(missing_ok=True)
         began = time.perf_counter()
         scene = method.predict(job.picture)
+        outline = None
+        if method.alike:
+            scene, outline = mirrored(scene, mask.to(scene.depth), method.camera)
         seconds = time.perf_counter() - began
         geometry = {"working_size_px": method.size, "pivot_depth": method.camera.pivot_depth}
         result = ReconstructionResult(
@@ -147,6 +153,7 @@ def reconstruct_feed_forward(
             seed=seed,
             warnings=method.warnings,
             method=method.name,
+            outline=outline,
         )
         export_result(result, job.folder)
         lines = [f"{method.name}: {seconds:.3f} s", *(f"warning: {line}" for line in method.warnings)]

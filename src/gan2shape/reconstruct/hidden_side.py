@@ -1,7 +1,8 @@
-"""The side of an object that its picture does not show, painted by the GAN.
+"""The side of an object that its picture does not show, painted by the GAN, or like the other side.
 
 A picture of a turned head leaves half of the canonical frame without colours, and its mask says nothing of the outline
-there. The generator's picture of the same object from the front has both.
+there. The generator's picture of the same object from the front has both. Without a generator there is the other side,
+where the category looks alike in a mirror.
 """
 
 from __future__ import annotations
@@ -48,6 +49,24 @@ def completed(
     known = (front_mask > 0.5).to(here)
     outline = reached(known, torch.maximum(seen * (here > 0.5), known))
     return replace(scene, albedo=albedo), smooth(outline)
+
+
+@torch.no_grad()
+def mirrored(scene: Scene, mask: Tensor, camera: Camera) -> tuple[Scene, Tensor]:
+    """The scene with the other side's colours on the hidden side, and the object's mask in the canonical frame
+    (1, 1, S, S), alike on both sides but for what the picture shows.
+
+    Args:
+        scene: of the picture, batch 1.
+        mask: the object in the picture, (1, 1, S, S).
+        camera: of the scene.
+    """
+    here = sample_image(mask.to(scene.depth), forward_grid(scene.depth, scene.pose, camera))
+    known = visible(scene.depth, scene.pose, camera) * (here > 0.5)
+    share = soft(known)
+    other = (1 - share) * soft(known.flip(-1))
+    albedo = scene.albedo + other * (scene.albedo.flip(-1) - scene.albedo)
+    return replace(scene, albedo=albedo), smooth(torch.maximum(known, known.flip(-1)))
 
 
 def reached(start: Tensor, within: Tensor) -> Tensor:
