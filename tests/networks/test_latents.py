@@ -9,7 +9,15 @@ import torch
 
 from gan2shape.errors import CheckpointError
 from gan2shape.generators import latent_rng, load_generator
-from gan2shape.networks.latents import LATENT_ENCODER, LatentEncoder, encoder_of, load_latent_encoder
+from gan2shape.io.checkpoints import write_tensors
+from gan2shape.networks.latents import (
+    LATENT_ENCODER,
+    LatentEncoder,
+    encoder_beside,
+    encoder_of,
+    encoder_tensors,
+    load_latent_encoder,
+)
 from gan2shape.networks.trained import NetworkSizes, save_networks
 
 SIZES = NetworkSizes(16, 1, 4, 5)
@@ -53,6 +61,44 @@ def test_a_file_says_whose_it_is(encoder: LatentEncoder, tmp_path: Path, rng: to
         encoder_of("my_gan:build", file)
     with pytest.raises(CheckpointError):
         encoder_of("ab" * 32, tmp_path / "nothing.safetensors")
+
+
+def test_an_encoder_goes_along_with_other_networks(
+    encoder: LatentEncoder, tmp_path: Path, rng: torch.Generator
+) -> None:
+    file, other = tmp_path / "networks.safetensors", torch.ones(2)
+    write_tensors(file, {"other": other}, {})
+    assert encoder_beside(file, 16) is None
+    write_tensors(file, {"other": other, **encoder_tensors(encoder)}, {})
+    read = encoder_beside(file, 16)
+    assert read is not None
+    assert not any(weights.requires_grad for weights in read.parameters())
+    image = torch.rand(1, 3, 16, 16, generator=rng)
+    torch.testing.assert_close(read(image), encoder(image), rtol=0, atol=0.01)  # Half precision.
+    with pytest.raises(CheckpointError, match=r"expected encoder\."):
+        encoder_beside(file, 32)
+    with pytest.raises(CheckpointError, match="image_size must be a power of two"):
+        encoder_beside(file, 17)
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor"),
+    [
+        ("network.stem.weight", torch.zeros(1 << 20, 1, 1, 1)),  # As wide as that, the networks would need terabytes.
+        ("network.stem.weight", torch.zeros(1 << 40, 0)),
+        ("network.stem.weight", torch.zeros(())),
+        ("mean", torch.zeros(0)),
+        ("mean", torch.full((5,), float("nan"))),
+        ("network.head.3.weight", None),
+    ],
+)
+def test_an_encoder_that_cannot_be_is_refused(
+    name: str, tensor: torch.Tensor | None, encoder: LatentEncoder, tmp_path: Path
+) -> None:
+    kept = {key: value for key, value in encoder_tensors(encoder).items() if key != f"encoder.{name}"}
+    write_tensors(tmp_path / "f.safetensors", kept | ({} if tensor is None else {f"encoder.{name}": tensor}), {})
+    with pytest.raises(CheckpointError, match=r"encoder\."):
+        encoder_beside(tmp_path / "f.safetensors", 16)
 
 
 def test_the_bundled_encoder_inverts_the_bundled_generator() -> None:

@@ -58,12 +58,10 @@ def test_larger_pictures_are_shrunk(encoder: LatentEncoder) -> None:
 
 
 def test_a_mirror_image_has_the_mirrored_pose(encoder: LatentEncoder) -> None:
-    told = opinionated(encoder).both_ways(pictures())
+    network, signs = opinionated(encoder), torch.tensor(MIRRORED_POSE)
+    told = network.both_ways(pictures())
     assert told.abs().min() > 1e-4
-    torch.testing.assert_close(opinionated(encoder).both_ways(pictures().flip(-1)).shape, told.shape)
-    network = opinionated(encoder)
-    signs = torch.tensor(MIRRORED_POSE)
-    torch.testing.assert_close(network.both_ways(pictures().flip(-1)), network.both_ways(pictures()) * signs)
+    torch.testing.assert_close(network.both_ways(pictures().flip(-1)), told * signs)
 
 
 def test_directions_with_it_tell_poses_by_it(encoder: LatentEncoder) -> None:

@@ -13,13 +13,15 @@ from torch.nn import functional as F
 from gan2shape.errors import CheckpointError
 from gan2shape.io.checkpoints import read_tensors
 from gan2shape.networks.encoder import ResidualEncoder
-from gan2shape.networks.trained import NetworkSizes, check_tensors, load_networks, read_about
+from gan2shape.networks.trained import NetworkSizes, filled, load_networks, read_about
 
 LATENT_ENCODER = "latent encoder"
 """What its files say they are."""
 BUNDLED_FILE = "encoder_synface64.safetensors"
 """The encoder of the bundled generator."""
 _PREFIX = "encoder."
+_WIDEST = 1 << 14
+"""Channels and latent numbers that are believed of a file."""
 
 
 class LatentEncoder(nn.Module):
@@ -83,11 +85,9 @@ def encoder_beside(file: Path, image_size: int) -> LatentEncoder | None:
     found = {name.removeprefix(_PREFIX): t for name, t in read_tensors(file).items() if name.startswith(_PREFIX)}
     if not found:
         return None
-    stem, mean = (found.get(name, torch.zeros(1)) for name in ("network.stem.weight", "mean"))
-    encoder = LatentEncoder(NetworkSizes(image_size, 1, len(stem), len(mean)))
-    check_tensors(file, found, {name: tuple(t.shape) for name, t in encoder.state_dict().items()}, _PREFIX)
-    encoder.load_state_dict({name: tensor.float() for name, tensor in found.items()})
-    return encoder.eval().requires_grad_(False)
+    shapes = (tuple(found[name].shape) if name in found else () for name in ("network.stem.weight", "mean"))
+    width, latent_dim = (max(1, min(shape[0], _WIDEST)) if shape else 1 for shape in shapes)
+    return filled(LatentEncoder, NetworkSizes(image_size, 1, width, latent_dim), found, file, _PREFIX)
 
 
 def encoder_of(generator: str, file: Path | None = None, *, latent_dim: int | None = None) -> LatentEncoder | None:

@@ -6,8 +6,6 @@ linear reading of its latents.
 
 from __future__ import annotations
 
-from copy import deepcopy
-
 import torch
 from torch import Tensor, nn
 
@@ -18,6 +16,8 @@ POSE_NUMBERS = 6
 """Pitch, yaw, roll and three shifts, in network units."""
 MIRRORED_POSE = (1.0, -1.0, -1.0, -1.0, 1.0, 1.0)
 """Their signs in a mirror image."""
+_LAST = "head.3.weight"
+"""Where a `ResidualEncoder` keeps the weights of its last layer."""
 
 
 class PoseNetwork(nn.Module):
@@ -42,10 +42,8 @@ class PoseNetwork(nn.Module):
     def from_encoder(cls, encoder: LatentEncoder) -> PoseNetwork:
         """A generator's inverse, but for the last layer, which says zero."""
         found = cls.like(encoder).to(encoder.mean.device)
-        last = found.last
-        own = {name: tensor for name, tensor in encoder.network.state_dict().items() if not name.startswith("head.3.")}
-        found.network.load_state_dict(deepcopy(own), strict=False)
-        nn.init.zeros_(last.weight)
+        silent = {_LAST: torch.zeros_like(found.last.weight)}
+        found.network.load_state_dict(encoder.network.state_dict() | silent)
         return found.requires_grad_(True)
 
     @property

@@ -100,7 +100,7 @@ def load_networks(file: Path, kind: str, build: Callable[[NetworkSizes], _Networ
     Raises:
         CheckpointError: damaged, of another kind, or with weights that do not fit.
     """
-    return _filled(build, _read_sizes(file, kind), file)
+    return filled(build, _read_sizes(file, kind), read_tensors(file), file)
 
 
 def load_unsup3d(file: Path) -> FactorNetworks:
@@ -184,14 +184,25 @@ def _read_header(file: Path) -> dict[str, Any]:
     return {"kind": str(kind), "sizes": asdict(sizes), "about": about}
 
 
-def _filled(build: Callable[[NetworkSizes], _Networks], sizes: NetworkSizes, file: Path) -> _Networks:
+def filled(
+    build: Callable[[NetworkSizes], _Networks],
+    sizes: NetworkSizes,
+    tensors: Mapping[str, Tensor],
+    file: Path,
+    prefix: str = "",
+) -> _Networks:
+    """The networks that ``build`` makes, with weights that were read from a file, each called ``prefix`` + name there;
+    frozen, on the CPU, in float32. Nothing is allocated before all shapes are right.
+
+    Raises:
+        CheckpointError: sizes that cannot be, or weights that do not fit.
+    """
     try:
         with torch.device("meta"):
             expected = {name: tuple(tensor.shape) for name, tensor in build(sizes).state_dict().items()}
     except ValueError as error:
         raise CheckpointError(f"{file}: expected sizes that networks may have; got others ({error})") from None
-    tensors = read_tensors(file)
-    check_tensors(file, tensors, expected)
+    check_tensors(file, tensors, expected, prefix)
     networks = build(sizes)
     networks.load_state_dict({name: tensors[name].float() for name in expected})
     return networks.eval().requires_grad_(False)

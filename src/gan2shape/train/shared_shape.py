@@ -31,8 +31,8 @@ def shared_correction(
     depth_smoothness: float,
     seed: int,
 ) -> Tensor:
-    """The map (1, S, S), in scene units and alike on both sides, that makes all objects explain their views best when
-    it is added to their canonical depths.
+    """The map (1, S, S), in scene units and alike on both sides, with which added to their canonical depths all objects
+    explain their views best and are smooth, as weighted in a refinement.
 
     Args:
         networks: see the light of fronts.
