@@ -153,6 +153,8 @@ class Turned:
     """Weight of the second differences of depth and shading."""
     depth_smoothness: float = 4.0
     """Further weight of the depth's second differences."""
+    mirror: float = 0.25
+    """Weight of the difference between the picture and what its mirror image says of the same places."""
 
 
 @dataclass(frozen=True)

@@ -163,7 +163,7 @@ class TurnedReconstructor:
             views: dict[str, Any] = {"settings": settings, "rng": run.rng(f"views of {name}")}
             shown = paint_views(target.image, self.loaded, self.start.turning, self.framing, **views)
             refining: dict[str, Any] = {"poses": ViewPoses(shown), "settings": settings, "rng": run.rng(name)}
-            refining["told"] = None if told is None else told.depth
+            refining |= {"told": None if told is None else told.depth, "mask": target.mask}
             try:
                 scenes.append(run(name, settings.refine, refine_turned, nets, target.image, shown, **refining))
             except DivergedError as stop:

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from gan2shape.errors import InputError
 from gan2shape.generators import LoadedGenerator
 from gan2shape.networks.agreement import FrontsAndViews, disagreement, pose_error
+from gan2shape.networks.mirror import mirror_disagreement
 from gan2shape.networks.turned import DEPTHS, TurnedNetworks
 from gan2shape.networks.turning import Turning, drawn_moves
 from gan2shape.priors.masks import auto_mask
@@ -36,7 +37,7 @@ _HELD = 0.01
 """Weight of what was read and asked for of these poses."""
 _FALL = 0.009
 """How much farther from the camera the surface is with every pixel (of 64) beside the object, in scene units."""
-_TOLD = 2 / 3
+_TOLD = 1 / 2
 """Share of the depth that one pass tells in that of the result."""
 _SMOOTHINGS = 6
 _CHUNK = 16
@@ -157,9 +158,11 @@ def refine_turned(
     rng: torch.Generator,
     on_iteration: OnIteration,
     told: Tensor | None = None,
+    mask: Tensor | None = None,
 ) -> Scene:
     """Let the depth of a picture's object, first what is ``told`` (1, 1, S, S) or else what the network sees in the
-    picture (1, 3, S, S), explain the object's views.
+    picture (1, 3, S, S), explain the object's views; where the object's ``mask`` in the picture (1, 1, S, S) is known,
+    the picture must besides agree with its mirror image.
 
     Moves: the depth network and the poses; the poses alone in the first ``settings.hold`` iterations, which find the
     object's frame.
@@ -170,6 +173,7 @@ def refine_turned(
     """
 
     shape = depth_from(nets, image, told)
+    first = torch.zeros(1, dtype=torch.long, device=image.device)
 
     def losses(iteration: int) -> dict[str, Tensor]:
         chosen = torch.randperm(len(shown.view), generator=rng, device=rng.device)[: settings.batch_size]
@@ -178,7 +182,11 @@ def refine_turned(
             depth = depth.detach()
         weights = {"smooth": settings.smoothness, "depth_smooth": settings.depth_smoothness, "pose_weight": 0.0}
         terms, held = disagreement(nets, depth, shown[chosen], poses(chosen), **weights), _HELD * poses.error(chosen)
-        return {**terms, "pose": held, "total": terms["total"] + held}
+        terms = {**terms, "pose": held, "total": terms["total"] + held}
+        if mask is None:
+            return terms
+        own = settings.mirror * mirror_disagreement(nets, depth, image, mask, poses(first)[1:]).mean()
+        return {**terms, "mirror": own, "total": terms["total"] + own}
 
     adam = Adam(settings.learning_rate, weight_decay=settings.weight_decay, final=settings.final_rate)
     minimize([nets.depth_net, poses], losses, steps=steps, adam=adam, on_iteration=on_iteration)
@@ -196,16 +204,15 @@ def mean_scene(nets: TurnedNetworks, image: Tensor, scenes: Sequence[Scene], *, 
         image: the picture.
         scenes: its refinements.
         told: the scene of one pass, if that reads depth and pose off what it knows of the category: its depth counts
-            twice as much as all refinements together, at their distance, and its pose as much as theirs.
+            as much as all refinements together, at their distance, and its pose as much as that of one of them.
     """
     if len(scenes) == 1 and told is None:
         return scenes[0]
     depth = torch.cat([scene.depth for scene in scenes]).mean(dim=0, keepdim=True)
-    pose = mean_pose(Pose.cat([scene.pose for scene in scenes]))
     if told is not None:
         depth = depth + _TOLD * (told.depth - depth + (depth - told.depth).median())
-        pose = mean_pose(Pose.cat([pose, told.pose]))
-    return nets.seen(image, pose, depth=depth)
+    counted = scenes if told is None else [*scenes, told]
+    return nets.seen(image, mean_pose(Pose.cat([scene.pose for scene in counted])), depth=depth)
 
 
 def mean_pose(poses: Pose) -> Pose:
