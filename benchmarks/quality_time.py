@@ -33,6 +33,7 @@ from gan2shape.generators import LoadedGenerator, load_generator
 from gan2shape.io.checkpoints import sha256
 from gan2shape.networks.one_pass import TurnedStart
 from gan2shape.networks.turned import TurnedNetworks, bundled_turned
+from gan2shape.priors.masks import auto_mask
 from gan2shape.reconstruct.config import ReconstructConfig
 from gan2shape.reconstruct.optimize import DivergedError, Record
 from gan2shape.reconstruct.pipeline import find_latent
@@ -143,6 +144,7 @@ class Setting:
         shape = depth_from(nets, image, told)
         listens: dict[str, Any] = {"on_iteration": before(lambda: poses.scene(nets, image, shown, shape())), "rng": rng}
         how: dict[str, Any] = {"poses": poses, "told": told, "steps": settings.refine, "settings": settings}
+        how["mask"] = auto_mask(image)
         return refine_turned(nets, image, shown, **how, **listens)
 
     @torch.no_grad()

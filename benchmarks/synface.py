@@ -6,7 +6,8 @@ Cheap rows (no seed, one pass) answer for all pictures of the truth file and are
 rows that take minutes answer for the chosen pictures, the paper's schedule with the first seed alone. Every answer is
 kept in build/synface/ as soon as it is there, so that a run that was stopped goes on where it was; an answer is used
 again only while its pictures, preset, generator and weights are the same (changes of the code it does not see: empty
-the folder then). Each of the workers computes with one thread. Writes
+the folder then). Rows that no change concerns may be taken over from the earlier result file, with a note that says of
+when they are: --keep paper-synface "commit 8c43d75, 2026-11-28". Each of the workers computes with one thread. Writes
 benchmarks/results/synface.json; synface_figure.py makes the table and the figure of it.
 """
 
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from common import machine, write_result
+from kept import read
 from reconstruct import picture_numbers
 
 KEPT = Path(__file__).parents[1] / "build" / "synface"
@@ -46,6 +48,7 @@ def main() -> None:
         for done, line in enumerate(pool.imap_unordered(answer_one, tasks, chunksize=1), start=1):
             print(f"{done:4d} of {len(tasks)}  {line}", flush=True)
     summaries = [summarise(row, tasks_of(row, options, chosen), chosen) for row in rows]
+    summaries = with_earlier(summaries, read(options.name), dict(options.keep), options.presets)
     facts = {**machine(options.device), "workers": options.workers, "threads_used": 1}
     result = {"machine": facts, "pictures": options.pictures, "seeds": options.seeds, "rows": summaries}
     print(f"written: {write_result(options.name, result)}")
@@ -66,8 +69,21 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--presets", nargs="*", default=["paper-synface", "ellipsoid", "default"])
     parser.add_argument("--workers", type=int, default=2, help="processes of one thread each")
     parser.add_argument("--device", default="cpu", help="cpu, or cuda with one worker")
+    parser.add_argument("--keep", nargs=2, action="append", default=[], metavar=("KEY", "WHEN"), help="see above")
     parser.add_argument("--name", default="synface", help="name of the result file")
     return parser.parse_args()
+
+
+def with_earlier(
+    rows: list[dict[str, Any]], earlier: dict[str, Any], keep: dict[str, str], presets: list[str]
+) -> list[dict[str, Any]]:
+    """The rows with those of an earlier result that are named in ``keep``, before the presets' own."""
+    found = {row["key"]: {**row, "note": keep[row["key"]]} for row in earlier.get("rows", []) if row["key"] in keep}
+    if missing := sorted(set(keep) - set(found)):
+        raise SystemExit(f"--keep: expected rows of the earlier result; got {', '.join(missing)}")
+    fresh = [row for row in rows if row["key"] not in found]
+    place = next((n for n, row in enumerate(fresh) if row["key"] in presets), len(fresh))
+    return [*fresh[:place], *found.values(), *fresh[place:]]
 
 
 def tasks_of(row: Any, options: argparse.Namespace, chosen: list[int]) -> list[tuple[str, int, int]]:

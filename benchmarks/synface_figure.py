@@ -123,7 +123,8 @@ def put(page: Path, lines: list[str]) -> None:
 
 
 def bands(result: dict[str, Any], truth: Truth, pictures: list[int]) -> list[Band]:
-    """Two bands for each picture: from the front and turned."""
+    """Two bands for each picture: from the front and turned. Rows without an answer of their own (see --keep of
+    synface.py) are left out."""
     assert truth.image is not None
     rows = [row for row in result["rows"] if not row["key"].startswith(("constant", "ellipsoid"))]
     made = []
@@ -133,6 +134,8 @@ def bands(result: dict[str, Any], truth: Truth, pictures: list[int]) -> list[Ban
         shapes = [("truth", true)]
         for row in rows:
             file = KEPT / row["folder"] / f"{index:06d}-0.safetensors"
+            if not file.exists():
+                continue
             score = next(s for s in row["pictures"] if s["picture"] == index)
             title = f"{SHORT.get(row['key'], row['key'])} {score['side']:.2f} / {score['mad']:.0f}°"
             shapes.append((title, load_file(file)["depth"]))

@@ -10,11 +10,11 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-import torch
 
 from gan2shape.evaluate.score import score_depth
 from gan2shape.evaluate.truth import read_truth
 from gan2shape.generators import load_generator
+from gan2shape.priors.masks import auto_mask
 from gan2shape.reconstruct.presets import PRESETS
 from gan2shape.reconstruct.target import Target
 from gan2shape.reconstruct.turned import TurnedReconstructor, load_start
@@ -84,7 +84,7 @@ def test_refinements_scored_on_their_way_are_those_of_the_preset(quality: Module
 
     for number in (1, 2):
         scenes.append(setting.refine(image, number, listener))
-    target = Target(image, loaded.w_mean[None], torch.ones_like(image[:, :1]))
+    target = Target(image, loaded.w_mean[None], auto_mask(image))
     result = TurnedReconstructor(loaded, config, start)(target, seed=3)
     mean = setting.score(mean_scene(setting.copy(), image, scenes, told=start(image)), 1)
     view = render(result.scene, result.camera)

@@ -172,12 +172,17 @@ EVEN = (0.0, 0.0, 0.0, 0.0)
 
 
 def rendered(
-    poses_deg: Sequence[tuple[float, float]], lights: Sequence[tuple[float, ...]], depth: Tensor, mask: Tensor
+    poses_deg: Sequence[tuple[float, float]],
+    lights: Sequence[tuple[float, ...]],
+    depth: Tensor,
+    mask: Tensor,
+    *,
+    lopsided: float = 0.3,
 ) -> tuple[Tensor, Tensor]:
     """A head of this depth and mask (1, 1, S, S) under these pitches and yaws and lights (as network numbers, in the
-    camera's axes), not alike on both sides: pictures (N, 3, S, S) and where they show it."""
+    camera's axes), brighter to one side by ``lopsided``: pictures (N, 3, S, S) and where they show it."""
     size = depth.shape[-1]
-    albedo = texture(torch.tensor([[0.5, -0.5, 0.2]]), size) - 0.2 + 0.3 * torch.linspace(-1, 1, size)
+    albedo = texture(torch.tensor([[0.5, -0.5, 0.2]]), size) - 0.2 + lopsided * torch.linspace(-1, 1, size)
     camera = Heads(size).camera
     seen = []
     for (pitch, yaw), units in zip(poses_deg, lights, strict=True):
