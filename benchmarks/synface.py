@@ -39,7 +39,8 @@ def main() -> None:
 
     files = {name: options.baselines / f"{name}.safetensors" for name in ("supervised", "unsup3d")}
     weights = {TURNED: bundled_turned(), **{name: file for name, file in files.items() if file.exists()}}
-    rows = all_rows(options.truth, weights, options.presets, options.device)
+    earlier = kept_rows(read(options.name), dict(options.keep), options.pictures)
+    rows = [row for row in all_rows(options.truth, weights, options.presets, options.device) if row.key not in earlier]
     chosen = picture_numbers(options.pictures)
     tasks = [task for row in rows for task in tasks_of(row, options, chosen) if not kept(row, *task[1:]).exists()]
     print(f"{len(tasks)} answers to compute, {options.workers} workers", flush=True)
@@ -48,7 +49,8 @@ def main() -> None:
         for done, line in enumerate(pool.imap_unordered(answer_one, tasks, chunksize=1), start=1):
             print(f"{done:4d} of {len(tasks)}  {line}", flush=True)
     summaries = [summarise(row, tasks_of(row, options, chosen), chosen) for row in rows]
-    summaries = with_earlier(summaries, read(options.name), dict(options.keep), options.presets)
+    dear = {row.key for row in rows if row.dear}
+    summaries = with_earlier(summaries, earlier, dear)
     facts = {**machine(options.device), "workers": options.workers, "threads_used": 1}
     result = {"machine": facts, "pictures": options.pictures, "seeds": options.seeds, "rows": summaries}
     print(f"written: {write_result(options.name, result)}")
@@ -74,16 +76,22 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def with_earlier(
-    rows: list[dict[str, Any]], earlier: dict[str, Any], keep: dict[str, str], presets: list[str]
-) -> list[dict[str, Any]]:
-    """The rows with those of an earlier result that are named in ``keep``, before the presets' own."""
-    found = {row["key"]: {**row, "note": keep[row["key"]]} for row in earlier.get("rows", []) if row["key"] in keep}
+def kept_rows(result: dict[str, Any], keep: dict[str, str], pictures: str) -> dict[str, dict[str, Any]]:
+    """The rows of an earlier result that are to be taken over, by key, each with its note."""
+    found = {row["key"]: {**row, "note": keep[row["key"]]} for row in result.get("rows", []) if row["key"] in keep}
     if missing := sorted(set(keep) - set(found)):
         raise SystemExit(f"--keep: expected rows of the earlier result; got {', '.join(missing)}")
-    fresh = [row for row in rows if row["key"] not in found]
-    place = next((n for n, row in enumerate(fresh) if row["key"] in presets), len(fresh))
-    return [*fresh[:place], *found.values(), *fresh[place:]]
+    if found and result["pictures"] != pictures:
+        raise SystemExit(f"--keep: expected a result of pictures {pictures}; got {result['pictures']}")
+    return found
+
+
+def with_earlier(
+    rows: list[dict[str, Any]], earlier: dict[str, dict[str, Any]], dear: set[str]
+) -> list[dict[str, Any]]:
+    """Rows with those of an earlier result before the first one that takes minutes."""
+    place = next((number for number, row in enumerate(rows) if row["key"] in dear), len(rows))
+    return [*rows[:place], *earlier.values(), *rows[place:]]
 
 
 def tasks_of(row: Any, options: argparse.Namespace, chosen: list[int]) -> list[tuple[str, int, int]]:

@@ -17,7 +17,7 @@ from gan2shape.distributed import world
 from gan2shape.errors import InputError
 from gan2shape.io.checkpoints import read_metadata
 from gan2shape.networks.one_pass import TurnedStart
-from gan2shape.reconstruct import teacher
+from gan2shape.reconstruct import teacher, turned_refinement
 from gan2shape.reconstruct.config import Turned
 from gan2shape.reconstruct.optimize import DivergedError
 from gan2shape.reconstruct.teacher import refined_object, refined_objects
@@ -74,6 +74,16 @@ def test_an_object_begins_with_the_shape_that_is_told(start: TurnedStart) -> Non
     found = refined_object(known_gan(), telling, 0, settings=still, truncation=1.0, seed=0)
     inside = found["depth"][found["mask"]]
     assert float((inside - 0.97).abs().median()) < 1e-6
+
+
+def test_objects_are_not_compared_with_their_mirror_images(start: TurnedStart, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their shapes would lean."""
+
+    def refused(*_: Any) -> torch.Tensor:
+        raise AssertionError("the mirror image was asked")
+
+    monkeypatch.setattr(turned_refinement, "mirror_disagreement", refused)
+    refined_object(known_gan(), start, 0, settings=Turned(views=4, refine=1, hold=0), truncation=1.0, seed=0)
 
 
 def test_finished_objects_are_not_made_again(

@@ -179,6 +179,19 @@ def test_refinements_that_ended_well_are_kept_where_a_later_one_diverges(
     assert torch.equal(result.scene.depth, whole.scene.depth)
 
 
+def test_refinements_know_where_the_object_is_in_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Tensor] = []
+
+    def noted(*_: Any, mask: Tensor, **__: Any) -> Scene:
+        given.append(mask)
+        raise DivergedError("enough", [])
+
+    monkeypatch.setattr(turned, "refine_turned", noted)
+    reconstruct()
+    assert len(given) == 1
+    assert torch.equal(given[0], own_target().mask)
+
+
 def test_a_refinement_that_diverges_leaves_the_one_pass_and_says_so() -> None:
     events: list[Event] = []
     config = replace(QUICK, turned=replace(QUICK.turned, smoothness=float("nan")))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gan2shape.errors import InputError
 from gan2shape.networks.agreement import FrontsAndViews, disagreement
+from gan2shape.networks.mirror import mirror_disagreement
 from gan2shape.networks.one_pass import TurnedStart
 from gan2shape.networks.trained import NetworkSizes
 from gan2shape.networks.turned import TurnedNetworks, camera_of
@@ -224,16 +225,25 @@ def test_exact_views_bring_a_flattened_depth_nearer_to_the_true_one(
 
 
 def test_the_picture_agrees_with_its_mirror_image_where_its_mask_is_known(
-    flat: tuple[FrontsAndViews, Oracle, Tensor],
+    flat: tuple[FrontsAndViews, Oracle, Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The term is there, counts as the settings say, and reaches the depth."""
-    shown, mask = flat[0], (flat[0].front.mean(1, keepdim=True) > -0.95).float()
+    """The term is of the first view, which is the picture, under its pose; it counts as the settings say, and reaches
+    the depth."""
+    shown, given = flat[0], []
+    image = shown.view[:1]
+    mask = (image.mean(1, keepdim=True) > -0.95).float()
+
+    def watched(network: TurnedNetworks, depth: Tensor, image: Tensor, mask: Tensor, units: Tensor) -> Tensor:
+        given.append((image, mask, units.detach().clone()))
+        return mirror_disagreement(network, depth, image, mask, units)
+
+    monkeypatch.setattr(turned_refinement, "mirror_disagreement", watched)
 
     def run(weight: float, known: Tensor | None) -> tuple[dict[str, float], Tensor]:
         nets, records = deepcopy(flat[1]), []
         refine_turned(
             nets,
-            shown.front,
+            image,
             shown,
             poses=ViewPoses(shown),
             steps=3,
@@ -243,15 +253,20 @@ def test_the_picture_agrees_with_its_mirror_image_where_its_mask_is_known(
             on_iteration=lambda index, record: records.append(dict(record)),
         )
         with torch.no_grad():
-            return records[0], nets.depth(shown.front)
+            return records[0], nets.depth(image)
 
-    (with_it, moved_so), (without, moved_else), (unknown, as_ever) = run(2.0, mask), run(0.0, mask), run(2.0, None)
+    with_it, moved_so = run(2.0, mask)
+    assert len(given) == 3
+    assert given[0][0] is image
+    assert given[0][1] is mask
+    torch.testing.assert_close(given[0][2], shown.view_pose[:1], atol=1e-6, rtol=0)
+    (without, moved_else), (unknown, as_ever) = run(0.0, mask), run(2.0, None)
+    assert len(given) == 3, "where it counts nothing, or no mask is known, it is not computed"
     assert with_it["mirror"] > 0
     assert with_it["total"] == pytest.approx(unknown["total"] + with_it["mirror"], rel=1e-5)
-    assert without["mirror"] == 0
     torch.testing.assert_close(moved_else, as_ever)
     assert not torch.allclose(moved_so, as_ever, atol=1e-6)
-    assert "mirror" not in unknown
+    assert not {"mirror"} & (set(unknown) | set(without))
 
 
 def test_the_depth_is_held_while_the_first_poses_move(

@@ -122,9 +122,15 @@ def disagreement(
 
 
 def within(mask: Tensor) -> Tensor:
-    """A mask (K, 1, S, S) without the pixels along its outline, in which colours are mixed with the background's."""
-    edge = round(_EDGE * mask.shape[-1] / 64)
+    """A mask (K, 1, S, S) without the pixels along its outline, in which colours are mixed with the background's. The
+    picture's border is no outline."""
+    edge = edge_px(mask.shape[-1])
     return -F.max_pool2d(-mask, 2 * edge + 1, stride=1, padding=edge)
+
+
+def edge_px(image_size: int) -> int:
+    """How many pixels along an outline are left out of pictures of this side."""
+    return round(_EDGE * image_size / 64)
 
 
 def as_vectors(lighting: Lighting) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gan2shape.networks.agreement import as_vectors, shading_of, within
+from gan2shape.networks.agreement import as_vectors, edge_px, shading_of, within
 from gan2shape.networks.pose_net import MIRRORED_POSE
 from gan2shape.networks.turned import TurnedNetworks, in_object_frame
 from gan2shape.render import Camera, Pose, normals_from_depth, reproject
@@ -22,16 +22,18 @@ from gan2shape.render.warp import forward_grid, sample_image, view_depth
 WIDEST_DEG = 35.0
 """Objects that are turned farther show too little twice."""
 _LEAST_SHARED = 0.07
-"""Share of the picture that both must show, or nothing is compared."""
+"""Share of the picture that both must show, or nothing is compared: some 290 of 64 x 64 pixels, a fifth of a head."""
 _BEHIND = 0.006
-"""How far behind the surface that the camera meets a place may be and still count as seen, in scene units."""
+"""How far behind the surface that the camera meets a place may be and still count as seen, in scene units: some two
+pixels (of 64), as steep surfaces are as deep as that within one."""
 _YAW = 1
 _MIRRORED_LIGHT = (1.0, -1.0, 1.0, 1.0)
 """Signs of a light's four numbers (`as_vectors`) in a mirror."""
 _HOLD = (3.0, 0.03, 0.3, 0.3)
-"""How strongly these numbers are held at what the network says, as a part of what the picture says of them: only the
-sideways one makes both sides differ."""
+"""How strongly these numbers are held at what the network says, in relation to what the picture says of the sideways
+one: that alone makes both sides differ, and the ambient light has to keep the scale."""
 _LEAST_SHADING = 0.05
+"""Of the ratio of two shadings; where either is darker it says nothing."""
 
 
 def mirror_disagreement(network: TurnedNetworks, depth: Tensor, image: Tensor, mask: Tensor, units: Tensor) -> Tensor:
@@ -77,23 +79,25 @@ def seen(depth: Tensor, pose: Pose, camera: Camera) -> Tensor:
 
 
 def framed(mask: Tensor) -> Tensor:
-    """A mask (B, 1, S, S) without the picture's outermost pixels, as many as `within` leaves out of 64."""
-    edge = max(1, round(2 * mask.shape[-1] / 64))
-    return F.pad(mask[..., edge:-edge, edge:-edge], (edge,) * 4)
+    """A mask (B, 1, S, S) that ends before the picture's border, as far as `within` brings it from outlines. What the
+    mirror image shows right at its border would be mixed with nothing."""
+    edge = edge_px(mask.shape[-1])
+    return F.pad(F.pad(mask, (-edge,) * 4), (edge,) * 4)
 
 
 def solve_sideways(image: Tensor, other: Tensor, normals: Tensor, mask: Tensor, near: Tensor) -> Tensor:
     """The lights (B, 4) under which ``image`` and ``other``, colours (B, 3, S, S) from 0 of the same places, are most
-    nearly pictures of one albedo, ``other`` under the mirrored light; in least squares within a mask (B, 1, S, S).
+    nearly pictures of one albedo, ``other`` under the mirrored light, within a mask (B, 1, S, S).
 
-    With shadings s and t of light and mirrored light, image · t = other · s is linear in the light. It says how far
-    sideways the light is in relation to the rest; the rest is mostly ``near`` (B, 4).
+    With shadings s and t of light and mirrored light, image · t - other · s is linear in the light; its sum over the
+    channels is made small in least squares. That says how far sideways the light is in relation to the rest; the rest
+    is mostly ``near`` (B, 4).
     """
     one, two = image.sum(dim=1, keepdim=True), other.sum(dim=1, keepdim=True)
     apart, both = one - two, one + two
     x, y, z = normals.split(1, dim=1)
     columns = (torch.cat([apart, -x * both, y * apart, z * apart], dim=1) * mask).flatten(2)
-    strength = ((both / 2).square() * mask).flatten(1).sum(dim=1).clamp(min=1.0)
+    strength = ((both / 2).square() * mask).flatten(1).sum(dim=1).clamp(min=1e-6)
     hold = torch.diag_embed(strength[:, None] * near.new_tensor(_HOLD))
     return torch.linalg.solve(columns @ columns.transpose(1, 2) + hold, hold @ near[:, :, None])[:, :, 0]
 

@@ -62,6 +62,7 @@ def refined_object(
         image = framing.to_working(loaded.generator.synthesize(latent)).clamp(-1, 1)
     shown = paint_views(image, loaded, start.turning, framing, settings=settings, rng=rng("views"))
     poses = ViewPoses(shown)
+    # Without a mask, so that the picture is not compared with its mirror image: shapes lean then (docs/quality.md).
     scene = refine_turned(
         nets,
         image,

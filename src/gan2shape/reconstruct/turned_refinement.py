@@ -183,7 +183,7 @@ def refine_turned(
         weights = {"smooth": settings.smoothness, "depth_smooth": settings.depth_smoothness, "pose_weight": 0.0}
         terms, held = disagreement(nets, depth, shown[chosen], poses(chosen), **weights), _HELD * poses.error(chosen)
         terms = {**terms, "pose": held, "total": terms["total"] + held}
-        if mask is None:
+        if mask is None or settings.mirror == 0:
             return terms
         own = settings.mirror * mirror_disagreement(nets, depth, image, mask, poses(first)[1:]).mean()
         return {**terms, "mirror": own, "total": terms["total"] + own}
