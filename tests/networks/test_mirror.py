@@ -10,11 +10,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gan2shape.networks.agreement import shading_of
-from gan2shape.networks.mirror import WIDEST_DEG, framed, mirror_disagreement, seen, solve_sideways
+from gan2shape.networks.mirror import WIDEST_DEG, framed, mirror_disagreement, solve_sideways
 from gan2shape.networks.trained import NetworkSizes
 from gan2shape.networks.turned import TurnedNetworks
 from gan2shape.networks.turning import TURN_DEG, pose_of_moves
 from gan2shape.render import Camera, Pose, normals_from_depth
+from gan2shape.render.warp import visible
 from tests.train.turnable import EVEN, Says, head, rendered
 from tests.train.turnable import Heads as Rendered
 
@@ -135,11 +136,11 @@ def test_a_hidden_side_is_not_seen() -> None:
     camera = Rendered(SIZE).camera
     depth, mask = head(camera)
     turned = Pose.from_euler(torch.tensor([[0.0, math.radians(50), 0.0]]))
-    here = seen(depth, turned, camera) & (mask > 0)
+    here = visible(depth, turned, camera, behind=0.006) & (mask > 0)
     flat = F.max_pool2d(-mask, 5, stride=1, padding=2) < -0.5
     sides = here.float().flatten(2).unflatten(2, (SIZE, 2, SIZE // 2)).sum((0, 1, 2, 4))
     assert float(sides[0]) < 0.7 * float(sides[1])
-    assert bool((seen(depth, Pose.identity(1, like=depth), camera) | ~flat).all())
+    assert bool((visible(depth, Pose.identity(1, like=depth), camera, behind=0.006) | ~flat).all())
 
 
 def test_a_framed_mask_ends_before_the_picture_does() -> None:

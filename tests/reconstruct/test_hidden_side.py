@@ -7,10 +7,11 @@ import math
 import pytest
 import torch
 
-from gan2shape.reconstruct.hidden_side import completed, mirrored, reached, smooth, soft, visible
+from gan2shape.reconstruct.hidden_side import completed, mirrored, reached, smooth, soft
 from gan2shape.render import Camera, Lighting, Pose, Scene, normals_from_depth, shade
+from gan2shape.render.warp import visible
 
-SIZE = 32
+SIZE, BEHIND = 32, 0.004
 CAMERA = Camera(SIZE)
 EVEN = Lighting(torch.full((1, 1), 0.5), torch.full((1, 1), 0.5), torch.tensor([[0.0, 0.0, 1.0]]))
 
@@ -32,14 +33,14 @@ def scene(depth: torch.Tensor, pose: Pose) -> Scene:
 
 
 def test_a_frontal_surface_is_seen_whole() -> None:
-    seen = visible(torch.full((1, 1, SIZE, SIZE), 1.0), turned(0), CAMERA)
+    seen = visible(torch.full((1, 1, SIZE, SIZE), 1.0), turned(0), CAMERA, behind=BEHIND).float()
     assert seen[..., 1:-1, 1:-1].min() == 1
 
 
 @pytest.mark.parametrize("yaw_deg", [50.0, -50.0])
 def test_a_roof_hides_what_lies_behind_it(yaw_deg: float) -> None:
     """A positive yaw moves near points left: the camera then looks at the right slope, and the left one is hidden."""
-    seen = visible(ridge(), turned(yaw_deg), CAMERA)[0, 0, SIZE // 2]
+    seen = visible(ridge(), turned(yaw_deg), CAMERA, behind=BEHIND)[0, 0, SIZE // 2].float()
     left, right = seen[SIZE // 2 - 4 : SIZE // 2 - 1].mean(), seen[SIZE // 2 + 1 : SIZE // 2 + 4].mean()
     hidden, shown = (left, right) if yaw_deg > 0 else (right, left)
     assert hidden < 0.5 < shown
@@ -55,7 +56,7 @@ def test_only_the_hidden_side_takes_the_painted_colours() -> None:
     mask[..., 4:-4, 6:-6] = 1
     whole = torch.ones_like(mask)
     result, outline = completed(scene(depth, pose), whole, front, mask, EVEN, CAMERA)
-    seen = visible(depth, pose, CAMERA)
+    seen = visible(depth, pose, CAMERA, behind=BEHIND).float()
     certain = soft(seen) == 1
     assert certain.any()
     torch.testing.assert_close(
@@ -74,7 +75,7 @@ def test_without_a_generator_the_hidden_side_is_like_the_other() -> None:
     own = scene(depth, pose)
     own.albedo[:, 1] = torch.linspace(-0.5, 0.5, SIZE)
     result, outline = mirrored(own, torch.ones(1, 1, SIZE, SIZE), CAMERA)
-    seen = visible(depth, pose, CAMERA)
+    seen = visible(depth, pose, CAMERA, behind=BEHIND).float()
     certain = (soft(seen) == 1)[0, 0]
     torch.testing.assert_close(result.albedo[0, :, certain], own.albedo[0, :, certain])
     behind = (seen == 0)[0, 0] & (soft(seen.flip(-1)) == 1)[0, 0]

@@ -15,9 +15,9 @@ from torch.nn import functional as F
 from gan2shape.networks.agreement import as_vectors, edge_px, shading_of, within
 from gan2shape.networks.pose_net import MIRRORED_POSE
 from gan2shape.networks.turned import TurnedNetworks, in_object_frame
-from gan2shape.render import Camera, Pose, normals_from_depth, reproject
+from gan2shape.render import normals_from_depth, reproject
 from gan2shape.render.units import PoseRange, pose_from_units
-from gan2shape.render.warp import forward_grid, sample_image, view_depth
+from gan2shape.render.warp import forward_grid, sample_image, visible
 
 WIDEST_DEG = 35.0
 """Objects that are turned farther show too little twice."""
@@ -55,7 +55,7 @@ def mirror_disagreement(network: TurnedNetworks, depth: Tensor, image: Tensor, m
     inner, colours, normals = framed(within(mask)), image / 2 + 0.5, normals_from_depth(depth, camera)
     grid = forward_grid(depth, other, camera)
     known = sample_image(torch.cat([colours, inner], dim=1).flip(-1), grid)
-    here = ((known[:, 3:] > 0.5) & seen(depth, other, camera)).to(depth)
+    here = ((known[:, 3:] > 0.5) & visible(depth.detach(), other, camera, behind=_BEHIND)).to(depth)
     mirrored = reproject(torch.cat([known[:, :3], normals, here], dim=1), depth, pose, camera)
     colour, turned, both = mirrored.image.split([3, 3, 1], dim=1)
     kept = (mirrored.mask * (both > 0.9) * inner).detach()
@@ -68,14 +68,6 @@ def mirror_disagreement(network: TurnedNetworks, depth: Tensor, image: Tensor, m
     enough = (share > _LEAST_SHARED) & (units[:, _YAW].detach().abs() * PoseRange().rotation_deg < WIDEST_DEG)
     mean = (apart * kept).flatten(1).mean(dim=1) / share.clamp(min=_LEAST_SHARED)
     return torch.where(enough, mean, 0.0)
-
-
-@torch.no_grad()
-def seen(depth: Tensor, pose: Pose, camera: Camera) -> Tensor:
-    """Which places of canonical surfaces (B, 1, S, S) the camera sees after the motion ``pose``: booleans alike."""
-    places = pose.apply(camera.unproject(depth), camera)
-    met = sample_image(view_depth(depth, pose, camera), camera.project(places))
-    return (places[..., 2] - met[:, 0] < _BEHIND)[:, None]
 
 
 def framed(mask: Tensor) -> Tensor:

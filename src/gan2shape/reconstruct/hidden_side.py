@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from gan2shape.networks.turned import canonical_albedo
 from gan2shape.render import Camera, Lighting, Pose, Scene
-from gan2shape.render.warp import forward_grid, sample_image, view_depth
+from gan2shape.render.warp import forward_grid, sample_image, visible
 
 _NEARER = 0.004
 """Scene units by which a surface that hides another is nearer than it, at least."""
@@ -37,7 +37,7 @@ def completed(
         lighting: of that picture, attached to the object, batch 1.
         camera: of the scene.
     """
-    seen = visible(scene.depth, scene.pose, camera)
+    seen = visible(scene.depth, scene.pose, camera, behind=_NEARER).to(scene.depth)
     here = sample_image(mask.to(scene.depth), forward_grid(scene.depth, scene.pose, camera))
     share = soft(seen * here)
     painted = canonical_albedo(front, scene.depth, Pose.identity(1, like=front), lighting, camera)
@@ -62,7 +62,7 @@ def mirrored(scene: Scene, mask: Tensor, camera: Camera) -> tuple[Scene, Tensor]
         camera: of the scene.
     """
     here = sample_image(mask.to(scene.depth), forward_grid(scene.depth, scene.pose, camera))
-    known = visible(scene.depth, scene.pose, camera) * (here > 0.5)
+    known = (visible(scene.depth, scene.pose, camera, behind=_NEARER) & (here > 0.5)).to(scene.depth)
     share = soft(known)
     other = (1 - share) * soft(known.flip(-1))
     albedo = scene.albedo + other * (scene.albedo.flip(-1) - scene.albedo)
@@ -75,15 +75,6 @@ def reached(start: Tensor, within: Tensor) -> Tensor:
     for _ in range(start.shape[-2] + start.shape[-1]):
         found = torch.minimum(F.max_pool2d(found, 3, stride=1, padding=1), within)
     return found
-
-
-def visible(depth: Tensor, pose: Pose, camera: Camera) -> Tensor:
-    """Which canonical pixels of depth (1, 1, S, S) a picture under this pose shows: (1, 1, S, S), 1 = shown."""
-    moved = pose.apply(camera.unproject(depth), camera)  # (1, S, S, 3)
-    grid = camera.project(moved)
-    nearest = sample_image(view_depth(depth, pose, camera), grid)
-    inside = (grid.abs() <= 1).all(dim=-1)[:, None]
-    return (inside & (moved[..., 2][:, None] < nearest + _NEARER)).to(depth)
 
 
 def smooth(mask: Tensor) -> Tensor:

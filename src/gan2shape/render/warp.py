@@ -78,6 +78,18 @@ def view_depth(
     return depth_range.clamp(seen)
 
 
+def visible(depth: Tensor, pose: Pose, camera: Camera, *, behind: float) -> Tensor:
+    """Which canonical pixels of depth (B, 1, H, W) a view shows after the motion `pose`: booleans (B, 1, H, W).
+
+    A place counts if it falls into the picture less than `behind` (scene units) behind the surface that is met there.
+    """
+    moved = pose.apply(camera.unproject(depth), camera)
+    grid = camera.project(moved)
+    met = sample_image(view_depth(depth, pose, camera), grid)
+    inside = (grid.abs() <= 1).all(dim=-1)[:, None]
+    return inside & (moved[..., 2][:, None] < met + behind)
+
+
 def reproject(
     texture: Tensor,
     depth: Tensor,
