@@ -14,10 +14,12 @@ from gan2shape.networks.latents import LatentEncoder
 from gan2shape.networks.one_pass import TurnedStart
 from gan2shape.networks.pose_net import PoseNetwork
 from gan2shape.networks.trained import NetworkSizes, read_about
-from gan2shape.networks.turned import TurnedNetworks, load_turned
+from gan2shape.networks.turned import TurnedNetworks, camera_of, load_turned
 from gan2shape.networks.turning import Turning, load_turning
+from gan2shape.render import reproject
 from gan2shape.render.units import PoseRange, pose_from_units, pose_to_units
-from gan2shape.train.distill import AS_DRAWN, DistillTask, RefinedViews, mirrored
+from gan2shape.train.distill import AS_DRAWN, DistillTask, RefinedViews, mirrored, rolled_pose, shift_units
+from gan2shape.train.pose_reading import rolled
 from gan2shape.train.run import Schedule, run_training
 from gan2shape.train.settings import WEIGHTS_FILE, TrainSettings
 from tests.reconstruct.known_turns import yawed
@@ -108,6 +110,26 @@ def test_a_mirror_reflects_rotations_and_shifts() -> None:
         torch.testing.assert_close(after.rotation[number], own @ before.rotation[number] @ own)
         torch.testing.assert_close(after.translation[number], own @ before.translation[number])
         assert torch.equal(there[number], image[number].flip(-1) if flipped else image[number])
+
+
+def test_a_rolled_and_shifted_picture_shows_the_pose_that_is_told() -> None:
+    """The picture of a textured sheet of one depth under that pose, and the first picture, rolled and shifted."""
+    size, camera = 64, camera_of(64)
+    units = torch.tensor([[0.05, -0.1, 0.02, 0.05, -0.02, 0.0], [-0.1, 0.2, 0.0, 0.0, 0.04, 0.0]])
+    roll_deg, shift = torch.tensor([12.0, -8.0]), torch.tensor([[3 / 64, -1.5 / 64], [-2 / 64, 4 / 64]])
+    line = torch.linspace(-1, 1, size)
+    soft = torch.exp(-((line - 0.1) ** 2 + (line[:, None] + 0.05) ** 2) / 0.08)[None, None].expand(2, 3, -1, -1)
+    depth = torch.full((2, 1, size, size), camera.pivot_depth)
+
+    def picture_of(units: Tensor) -> Tensor:
+        return reproject(soft, depth, pose_from_units(units, PoseRange()), camera).image
+
+    told = rolled_pose(units, roll_deg, shift_units(shift, camera))
+    moved, shown = rolled(picture_of(units), roll_deg, shift * size), picture_of(told)
+    inner = slice(12, -12)
+    assert (moved - shown)[..., inner, inner].abs().max() < 0.02
+    unmoved = (picture_of(units) - shown)[..., inner, inner].abs().max()
+    assert unmoved > 0.15
 
 
 def test_it_learns_the_poses_of_heads_that_it_has_not_seen() -> None:

@@ -24,6 +24,7 @@ from gan2shape.cli.pretrain import Pretrain
 from gan2shape.cli.reconstruct import Reconstruct, preset_of
 from gan2shape.cli.render import Render
 from gan2shape.cli.sample import Sample
+from gan2shape.cli.train_align import Align
 from gan2shape.cli.train_baselines import Supervised, Unsup3d
 from gan2shape.cli.train_distill import Distill
 from gan2shape.cli.train_encoder import Encoder
@@ -57,6 +58,7 @@ GROUPS: dict[str, tuple[str, dict[str, Any]]] = {
             "encoder": Encoder,
             "turned": Turned,
             "distill": Distill,
+            "align": Align,
             "probe": Probe,
         },
     ),

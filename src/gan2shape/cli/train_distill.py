@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from tyro.conf import arg
 
 from gan2shape.cli.runtime import Runtime, say
+from gan2shape.cli.start import StartFlags, encoder_along
 from gan2shape.cli.training import AdamFlags
-from gan2shape.errors import CheckpointError, InputError, UserError
+from gan2shape.errors import InputError, UserError
 from gan2shape.reconstruct.presets import PRESETS
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ READING = "reading.safetensors"
 
 
 @dataclass(frozen=True)
-class Distill(Runtime, AdamFlags):
+class Distill(Runtime, AdamFlags, StartFlags):
     """Teach one pass what refining many of the generator's own objects finds, without any truth.
 
     Networks of "train turned" first get a linear reading of poses off the encoder's latents, from moves of many
@@ -50,10 +51,6 @@ class Distill(Runtime, AdamFlags):
 
     memory_advice: ClassVar[str] = "close other programs, or start anew with a smaller --batch-size or --count"
 
-    init: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: the bundled ones)")] = None
-    """Networks to start from, as gan2shape train turned writes them for the same generator."""
-    encoder: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: the bundled generator's)")] = None
-    """The generator's inverse that they were made with, as gan2shape train encoder writes it."""
     learning_rate: Annotated[float, arg(metavar="RATE")] = 3e-4
     """Adam's learning rate at the first iteration."""
     final_rate: Annotated[float, arg(metavar="FACTOR")] = 0.03
@@ -84,9 +81,7 @@ class Distill(Runtime, AdamFlags):
         from gan2shape.distributed import process_group
         from gan2shape.io.checkpoints import sha256
         from gan2shape.networks.trained import NetworkSizes, describe, fingerprint
-        from gan2shape.networks.turned import bundled_turned
         from gan2shape.reconstruct.pretrain import PRIORS
-        from gan2shape.reconstruct.turned import load_start
         from gan2shape.train.distill import DistillTask, RefinedViews
         from gan2shape.train.run import check_folder
 
@@ -94,9 +89,7 @@ class Distill(Runtime, AdamFlags):
         with process_group(self.torch_device()) as device:
             self.check_share()
             loaded = self.load()
-            self._check_networks(loaded)
-            file = bundled_turned() if self.init is None else self.init
-            start = load_start(loaded, file, encoder=self.encoder)
+            file, start = self.start_of(loaded)
             size = start.networks.image_size
             validate = None if self.validate is None else read_validation(self.validate, size)
             start = self._reading(loaded, start)
@@ -113,10 +106,10 @@ class Distill(Runtime, AdamFlags):
             task = DistillTask(
                 RefinedViews(objects, description, seed=self.seed),
                 settings,
-                start=replace(start, turning=replace(start.turning, shape=self._shapes(start, objects).to(device))),
+                start=self._known(start, objects),
                 sizes=NetworkSizes(**describe(file)["sizes"]),
                 about=about,
-                along=self._along(loaded, start),
+                along=encoder_along(loaded, start),
                 device=device,
                 validate=validate,
             )
@@ -172,21 +165,13 @@ class Distill(Runtime, AdamFlags):
             say(f"{self.count - len(objects)} of {self.count} refinements ran away; the others are learned from")
         return objects
 
-    def _along(self, loaded: LoadedGenerator, start: TurnedStart) -> dict[str, Tensor]:
-        """The encoder, unless it is the bundled one, so that the file alone reconstructs in one pass."""
-        from gan2shape.networks.latents import encoder_of, encoder_tensors
-        from gan2shape.networks.trained import fingerprint
-
-        bundled, own = encoder_of(loaded.identity), start.turning.encoder
-        same = bundled is not None and fingerprint(bundled) == fingerprint(own)
-        return {} if same else encoder_tensors(own)
-
     def _refining(self) -> Turned:
         """The settings of refinements: the default preset's, but for what flags say."""
         return replace(PRESETS["default"].turned, views=self.views, refine=self.refine)
 
-    def _shapes(self, start: TurnedStart, objects: list[dict[str, Tensor]]) -> Tensor:
-        """The reading of shapes off latents that refined objects tell. Every process finds the same."""
+    def _known(self, start: TurnedStart, objects: list[dict[str, Tensor]]) -> TurnedStart:
+        """The same start with the reading of shapes off latents that refined objects tell, and without a template that
+        was fitted under other shapes. Every process finds the same."""
         from gan2shape.distributed import apart, world
         from gan2shape.train.shape_reading import read_shapes
         from gan2shape.train.shared_shape import corrected, shared_correction
@@ -197,7 +182,8 @@ class Distill(Runtime, AdamFlags):
         weights = {"smoothness": refining.smoothness, "depth_smoothness": refining.depth_smoothness}
         with apart():
             shared = shared_correction(start.networks, objects, seed=self.seed, **weights)
-        return read_shapes(start.turning.encoder, corrected(objects, shared))
+        shape = read_shapes(start.turning.encoder, corrected(objects, shared)).to(start.turning.direction)
+        return replace(start, turning=replace(start.turning, shape=shape, template=None))
 
     def _priors(self, loaded: LoadedGenerator, start: TurnedStart) -> dict[str, Any]:
         """The generator's priors of pose and light, as they are read in its own pictures, once for a run folder."""
@@ -217,20 +203,6 @@ class Distill(Runtime, AdamFlags):
         any_process(False)  # All wait for the first.
         found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         return found
-
-    def _check_networks(self, loaded: LoadedGenerator) -> None:
-        """Refuse a generator whose networks or encoder have to be named and are not."""
-        from gan2shape.networks.latents import encoder_of
-        from gan2shape.reconstruct.turned import is_bundled
-
-        if self.init is None and not is_bundled(loaded):
-            raise CheckpointError(
-                f"expected --init FILE, networks for {loaded.name}; make them with gan2shape train turned"
-            )
-        if encoder_of(loaded.identity, self.encoder, latent_dim=loaded.generator.latent_dim) is None:
-            raise CheckpointError(
-                f"expected --encoder FILE, the inverse of {loaded.name}; make it with gan2shape train encoder"
-            )
 
     def _check(self) -> None:
         if self.features is not None:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gan2shape.networks.turned import TurnedNetworks
+from gan2shape.networks.agreement import as_vectors
+from gan2shape.networks.template import Posed
+from gan2shape.networks.turned import TurnedNetworks, in_object_frame, of_strength_one
 from gan2shape.networks.turning import Turning
 from gan2shape.render import Camera, Scene
 from gan2shape.render.units import PoseRange, lighting_to_units, pose_from_units, pose_to_units
@@ -33,11 +35,23 @@ class TurnedStart:
     @torch.no_grad()
     def __call__(self, image: Tensor) -> Scene:
         """The scene in signed pictures (B, 3, S, S): with the depth and the pose that are told beside the directions,
-        and those that the networks see where nothing is."""
+        and those that the networks see where nothing is. Where there is a template, the pose is laid upon it."""
         depth = self.turning.depth(image)
         if not self.turning.tells_poses:
             return self.networks(image, depth=depth)
-        return self.networks.seen(image, pose_from_units(self.turning.pose_units(image), PoseRange()), depth=depth)
+        units, template = self.turning.pose_units(image), self.turning.template
+        if template is not None and depth is not None:
+            posed = self.posed(image, depth, units)
+            units = units + template.corrections(posed, self.turning.looks(image, template.looks), self.camera)
+        return self.networks.seen(image, pose_from_units(units, PoseRange()), depth=depth)
+
+    @torch.no_grad()
+    def posed(self, image: Tensor, depth: Tensor, units: Tensor) -> Posed:
+        """Signed pictures (B, 3, S, S) with depths (B, 1, S, S) and poses (B, 6), in network units, that are known, and
+        the lights that the networks see."""
+        lighting = of_strength_one(self.networks.lighting(image))
+        lighting = in_object_frame(lighting, pose_from_units(units, PoseRange()))
+        return Posed(image, depth, units, as_vectors(lighting))
 
     @torch.no_grad()
     def units(self, image: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,6 +15,7 @@ from gan2shape.errors import CheckpointError
 from gan2shape.io.checkpoints import read_tensors, write_tensors
 from gan2shape.networks.latents import LatentEncoder
 from gan2shape.networks.pose_net import MIRRORED_POSE, POSE_NUMBERS, PoseNetwork
+from gan2shape.networks.template import Looks, Template, template_of
 from gan2shape.networks.trained import check_tensors
 from gan2shape.render.units import PoseRange
 
@@ -31,7 +32,7 @@ _FACING = 4
 _CHUNK = 64
 _PREFIX = "turning."
 _DIRECTIONS = ("direction", "light", "height", "pitch")
-_POSE, _SHAPE, _POSE_NET = "pose", "shape", "pose_net."
+_POSE, _SHAPE, _POSE_NET, _TEMPLATE = "pose", "shape", "pose_net.", "template."
 _RIDGE = 30.0
 """Of the linear reading of poses, in squared units of the latents."""
 
@@ -55,6 +56,7 @@ class Turning:
         shape: linear reading (latent_dim + 1, S * S) of canonical depth, in scene units, from what the latents of a
             picture and of its mirror image have in common; None where none was fitted (`train.shape_reading`).
         pose_net: tells poses in place of the linear reading; None where there is none (`train.distill` makes it).
+        template: what pictures of the category have in common; None where none was fitted (`train.template`).
     """
 
     direction: Tensor
@@ -68,6 +70,7 @@ class Turning:
     pose: Tensor | None = None
     shape: Tensor | None = None
     pose_net: PoseNetwork | None = None
+    template: Template | None = None
 
     @property
     def tells_poses(self) -> bool:
@@ -98,13 +101,18 @@ class Turning:
         return (even_features(self.encoder, images) @ self.shape).unflatten(1, (1, *images.shape[-2:]))
 
     @torch.no_grad()
+    def looks(self, images: Tensor, of: Looks) -> Tensor:
+        """The looks (N, K + 1) of signed pictures (N, 3, S, S), as a template has them."""
+        return of(even_features(self.encoder, images)[:, :-1])
+
+    @torch.no_grad()
     def known_units(self, images: Tensor) -> Tensor:
-        """What is known of the poses (N, 6) of signed pictures (N, 3, S, S), in network units: pitch, yaw and roll
-        where anything tells them, else the yaw alone."""
+        """What is known of the poses (N, 6) of signed pictures (N, 3, S, S), in network units: all that a network
+        tells; pitch, yaw and roll where they are read off latents, which know no shifts; else the yaw alone."""
         if not self.tells_poses:
             return pose_of_moves(self.coordinate(images))
         units = self.pose_units(images)
-        return F.pad(units[:, :3], (0, units.shape[1] - 3))
+        return units if self.pose_net is not None else F.pad(units[:, :3], (0, units.shape[1] - 3))
 
     @torch.no_grad()
     def facing(self, latents: Tensor, paint: Callable[[Tensor], Tensor]) -> Tensor:
@@ -152,6 +160,8 @@ class Turning:
         parts |= {name: tensor for name, tensor in readings.items() if tensor is not None}
         if self.pose_net is not None:
             parts |= {f"{_POSE_NET}{name}": tensor.half() for name, tensor in self.pose_net.state_dict().items()}
+        if self.template is not None:
+            parts |= {f"{_TEMPLATE}{name}": tensor for name, tensor in self.template.tensors().items()}
         return {f"{_PREFIX}{name}": tensor.cpu() for name, tensor in parts.items()}
 
 
@@ -226,6 +236,7 @@ def load_turning(file: Path, encoder: LatentEncoder) -> Turning:
     spread, light_spread, height_spread = found["spreads"].tolist()
     pose, shape = (found[name].to(direction) if name in found else None for name in (_POSE, _SHAPE))
     told: dict[str, Any] = {"pose": pose, "shape": shape, "pose_net": _pose_net(file, found, encoder)}
+    told["template"] = _template(file, found, encoder)
     return Turning(direction, light, height, pitch, spread, light_spread, height_spread, encoder, **told)
 
 
@@ -238,6 +249,18 @@ def _pose_net(file: Path, found: Mapping[str, Tensor], encoder: LatentEncoder) -
     check_tensors(file, own, expected, f"{_PREFIX}{_POSE_NET}")
     network.load_state_dict({name: own[name] for name in expected})
     return network.to(encoder.mean.device).eval().requires_grad_(False)
+
+
+def _template(file: Path, found: Mapping[str, Tensor], encoder: LatentEncoder) -> Template | None:
+    own = {name.removeprefix(_TEMPLATE): tensor for name, tensor in found.items() if name.startswith(_TEMPLATE)}
+    if not own:
+        return None
+    size, width = encoder.image_size, len(encoder.mean)
+    count = own["basis"].shape[-1] if "basis" in own else 0
+    expected = {"weights": (size**2, count + 1, 3), "mask": (1, 1, size, size)}
+    expected |= {"mean": (width,), "basis": (width, count)}
+    check_tensors(file, own, expected, f"{_PREFIX}{_TEMPLATE}")
+    return template_of({name: tensor.to(encoder.mean.device) for name, tensor in own.items()})
 
 
 def save_turning(file: Path, turning: Turning) -> None:

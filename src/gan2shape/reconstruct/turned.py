@@ -29,6 +29,7 @@ from gan2shape.reconstruct.target import Framing, Target
 from gan2shape.reconstruct.turned_refinement import ViewPoses, mean_scene, object_in, paint_views, refine_turned
 from gan2shape.reconstruct.watch import OnEvent, ignore
 from gan2shape.render import DepthRange, Lighting, Pose, Scene
+from gan2shape.render.units import PoseRange, pose_to_units
 from gan2shape.result import ReconstructionResult
 
 _CORRECTIONS = 2
@@ -156,11 +157,12 @@ class TurnedReconstructor:
         the first one diverges."""
         scenes: list[Scene] = []
         settings, told = self.config.turned, None if self.start.turning.shape is None else one_pass
+        own = None if self.start.turning.template is None else pose_to_units(one_pass.pose, PoseRange())
         for number in range(1, settings.refinements + 1):
             name = refinement_name(number)
             if name not in run.finished:
                 nets.load_state_dict(self.start.networks.state_dict())
-            views: dict[str, Any] = {"settings": settings, "rng": run.rng(f"views of {name}")}
+            views: dict[str, Any] = {"settings": settings, "rng": run.rng(f"views of {name}"), "own": own}
             shown = paint_views(target.image, self.loaded, self.start.turning, self.framing, **views)
             refining: dict[str, Any] = {"poses": ViewPoses(shown), "settings": settings, "rng": run.rng(name)}
             refining |= {"told": None if told is None else told.depth, "mask": target.mask}

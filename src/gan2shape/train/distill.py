@@ -2,8 +2,9 @@
 
 Every object comes with its views, their refined poses, and one canonical depth. What all depths have wrong in common is
 mended (`shared_shape`), what of them latents tell is read (`shape_reading`), and a network that begins as the
-generator's inverse learns the poses of all views. These are rolled, and changed in brightness and light as for the
-latent encoder, so that it does not hold on to how a generator paints.
+generator's inverse learns the poses of all views, or of pictures that were laid upon each other (`template`). These are
+rolled and shifted, and changed in brightness and light as for the latent encoder, so that it does not hold on to how a
+generator paints.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from gan2shape.networks.one_pass import TurnedStart
 from gan2shape.networks.pose_net import MIRRORED_POSE, PoseNetwork
 from gan2shape.networks.trained import NetworkSizes
 from gan2shape.networks.turned import TURNED
-from gan2shape.networks.turning import pose_of_moves
-from gan2shape.render import render
+from gan2shape.render import Camera, render
+from gan2shape.render.units import PoseRange
 from gan2shape.train.gallery import normal_picture, turned_scene
 from gan2shape.train.latents import sample_changed
 from gan2shape.train.pose_reading import ROLL_DEG, rolled
@@ -33,6 +34,9 @@ AS_DRAWN = 0.25
 """How often an object is seen in the picture as it was drawn; else it is any of its views."""
 POSE_SHARE = (1.0, 1.0, 0.5, 0.5, 0.5, 0.0)
 """Of errors of pitch, yaw, roll and the shifts; along the optical axis nothing is known."""
+SHIFT = 1 / 64
+"""Standard deviation of shifts of pictures, both ways, as a part of their side. A head that is shifted looks like one
+that nods or turns; only a network that has seen shifts can tell."""
 _LAST_SHARE = 5.0
 """How much faster the last layer learns, which begins at zero."""
 
@@ -135,8 +139,10 @@ class DistillTask(AdamTask):
         flip = torch.rand(len(batch["image"]), generator=self.rng(index, "mirror"), device=self.device) < 0.5
         image, pose = mirrored(batch["image"], batch["pose"], flip)
         roll_deg = ROLL_DEG * torch.randn(len(image), generator=self.rng(index, "roll"), device=self.device)
-        pose = pose + pose_of_moves(torch.zeros_like(roll_deg), roll_deg=roll_deg)
-        image = sample_changed(rolled(image, roll_deg), rng=self.rng(index, "change"))
+        shift = SHIFT * torch.randn(len(image), 2, generator=self.rng(index, "shift"), device=self.device)
+        pose = rolled_pose(pose, roll_deg, shift_units(shift, self.start.camera))
+        image = rolled(image, roll_deg, shift * image.shape[-1])
+        image = sample_changed(image, rng=self.rng(index, "change"))
         with low_precision(self.device, self.settings.bfloat16):
             told = self.network(image)
         share = pose.new_tensor(POSE_SHARE)
@@ -160,6 +166,21 @@ class DistillTask(AdamTask):
         columns = [image, render(scene, camera).image, normal_picture(scene.depth, camera), scene.albedo]
         columns += [turned_scene(scene, camera, yaw_deg) for yaw_deg in (35.0, -35.0)]
         return write_snapshot(self, self.start.networks, columns, folder, index)
+
+
+def shift_units(shift: Tensor, camera: Camera) -> Tensor:
+    """Shifts (N, 2) of pictures, as a part of their side, in network units of poses (N, 2)."""
+    return shift * camera.image_size / camera.focal_px * camera.pivot_depth / PoseRange().xy_translation
+
+
+def rolled_pose(pose: Tensor, roll_deg: Tensor, shift: Tensor) -> Tensor:
+    """Poses (N, 6), in network units, of what pictures show that are then rolled clockwise by angles (N,) in degrees,
+    and after that shifted by (N, 2) units to the right and down."""
+    angle = torch.deg2rad(roll_deg)
+    cos, sin, (x, y) = angle.cos(), angle.sin(), pose[:, 3:5].unbind(1)
+    moved = torch.stack([cos * x - sin * y, sin * x + cos * y], dim=1) + shift
+    rolls = roll_deg[:, None] / PoseRange().rotation_deg
+    return torch.cat([pose[:, :2], pose[:, 2:3] + rolls, moved, pose[:, 5:]], dim=1)
 
 
 def mirrored(image: Tensor, pose: Tensor, flip: Tensor) -> tuple[Tensor, Tensor]:

@@ -74,11 +74,14 @@ def _moved(
         yield rolled(images, roll_deg), pose_of_moves(turn + left, nod_deg, roll_deg)
 
 
-def rolled(images: Tensor, roll_deg: Tensor) -> Tensor:
-    """Pictures (N, C, S, S) turned clockwise about their centre by angles (N,) in degrees; what comes in at the corners
-    repeats the border."""
+def rolled(images: Tensor, roll_deg: Tensor, shift_px: Tensor | None = None) -> Tensor:
+    """Pictures (N, C, S, S) turned clockwise about their centre by angles (N,) in degrees, and then perhaps shifted to
+    the right and down (N, 2) in pixels; what comes in at the sides repeats the border."""
     angle = torch.deg2rad(roll_deg).to(images)[:, None, None]
     line = torch.linspace(-1, 1, images.shape[-1]).to(images)
     y, x = torch.meshgrid(line, line, indexing="ij")
+    if shift_px is not None:
+        right, down = (shift_px.to(images) * (2 / (images.shape[-1] - 1)))[:, :, None, None].unbind(1)
+        x, y = x - right, y - down
     back = torch.stack([angle.cos() * x + angle.sin() * y, angle.cos() * y - angle.sin() * x], dim=-1)
     return sample_image(images, back.clamp(-1, 1))

@@ -1,0 +1,59 @@
+"""What the trainings that go on from networks of one pass start from: flags, checks, and what goes along."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import arg
+
+from gan2shape.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from gan2shape.generators import LoadedGenerator
+    from gan2shape.networks.one_pass import TurnedStart
+
+
+@dataclass(frozen=True)
+class StartFlags:
+    """Networks of one pass and the encoder that they were made with."""
+
+    init: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: the bundled ones)")] = None
+    """Networks to start from, as gan2shape train turned writes them for the same generator."""
+    encoder: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: the bundled generator's)")] = None
+    """The generator's inverse that they were made with, as gan2shape train encoder writes it."""
+
+    def start_of(self, loaded: LoadedGenerator) -> tuple[Path, TurnedStart]:
+        """The file of the networks, and these with their directions.
+
+        Raises:
+            CheckpointError: networks or an encoder that have to be named and are not, or do not belong.
+        """
+        from gan2shape.networks.latents import encoder_of
+        from gan2shape.networks.turned import bundled_turned
+        from gan2shape.reconstruct.turned import is_bundled, load_start
+
+        if self.init is None and not is_bundled(loaded):
+            raise CheckpointError(
+                f"expected --init FILE, networks for {loaded.name}; make them with gan2shape train turned"
+            )
+        if encoder_of(loaded.identity, self.encoder, latent_dim=loaded.generator.latent_dim) is None:
+            raise CheckpointError(
+                f"expected --encoder FILE, the inverse of {loaded.name}; make it with gan2shape train encoder"
+            )
+        file = bundled_turned() if self.init is None else self.init
+        return file, load_start(loaded, file, encoder=self.encoder)
+
+
+def encoder_along(loaded: LoadedGenerator, start: TurnedStart) -> dict[str, Tensor]:
+    """The tensors of the encoder, unless it is the bundled one, so that the networks' file alone reconstructs in one
+    pass."""
+    from gan2shape.networks.latents import encoder_of, encoder_tensors
+    from gan2shape.networks.trained import fingerprint
+
+    bundled, own = encoder_of(loaded.identity), start.turning.encoder
+    same = bundled is not None and fingerprint(bundled) == fingerprint(own)
+    return {} if same else encoder_tensors(own)
