@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from gan2shape.networks.turning import even_features
-from gan2shape.train.shape_reading import read_shapes
+from gan2shape.train.shape_reading import RELIEF, read_shapes
 
 SIZE, OBJECTS, VIEWS = 8, 400, 3
 
@@ -40,6 +40,12 @@ def planted(noise: float, seed: int = 0) -> tuple[list[dict[str, Tensor]], Tenso
     return found, colours.clamp(-0.9, 0.9), bump
 
 
+def flattened(depth: Tensor) -> Tensor:
+    """Depths (N, 1, S, S) with the part of their relief that is believed."""
+    nearest = depth.mean(dim=0).min()
+    return nearest + RELIEF * (depth - nearest)
+
+
 def told(reading: Tensor, objects: list[dict[str, Tensor]], which: Tensor, view: Tensor) -> Tensor:
     """The depths (N, 1, S, S) that views number ``view`` of objects ``which`` tell."""
     images = torch.stack([objects[int(k)]["view"][int(v)] for k, v in zip(which, view, strict=True)])
@@ -53,7 +59,7 @@ def test_what_varies_with_latents_is_found_and_noise_is_not() -> None:
     which, view = torch.arange(OBJECTS), torch.arange(OBJECTS) % (1 + VIEWS)
     depth = told(read, objects, which, view)
     assert depth.shape == (OBJECTS, 1, SIZE, SIZE)
-    true = 1 + colours[:, :1, None, None] * bump
+    true = flattened(1 + colours[:, :1, None, None] * bump)
     single = torch.stack([one["depth"] for one in objects])
     assert float((depth - true).square().mean()) < 0.03 * float((single - true).square().mean())
     assert torch.allclose(depth, depth.flip(-1), atol=1e-6)
@@ -74,4 +80,4 @@ def test_few_objects_give_about_their_mean(count: int) -> None:
     read = read_shapes(Colours(), some)  # type: ignore[arg-type]
     mean = torch.stack([one["depth"] for one in some]).mean(0)
     depth = told(read, some, torch.arange(count), torch.zeros(count, dtype=torch.long)).mean(0)
-    assert torch.allclose(depth, mean, atol=2e-3)
+    assert torch.allclose(depth, flattened(mean[None])[0], atol=2e-3)

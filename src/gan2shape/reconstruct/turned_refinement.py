@@ -38,7 +38,7 @@ _HELD = 0.01
 _FALL = 0.009
 """How much farther from the camera the surface is with every pixel (of 64) beside the object, in scene units."""
 _TOLD = 1 / 2
-"""Share of the depth that one pass tells in that of the result."""
+"""Share of what one pass tells in the depth of the result; its share in the pose is a half."""
 _SMOOTHINGS = 6
 _CHUNK = 16
 
@@ -207,16 +207,18 @@ def mean_scene(nets: TurnedNetworks, image: Tensor, scenes: Sequence[Scene], *, 
         nets: see the light.
         image: the picture.
         scenes: its refinements.
-        told: the scene of one pass, if that reads depth and pose off what it knows of the category: its depth counts
-            as much as all refinements together, at their distance, and its pose as much as that of one of them.
+        told: the scene of one pass, if that reads depth and pose off what it knows of the category: both count as much
+            as all refinements together, its depth at their distance.
     """
     if len(scenes) == 1 and told is None:
         return scenes[0]
     depth = torch.cat([scene.depth for scene in scenes]).mean(dim=0, keepdim=True)
     if told is not None:
         depth = depth + _TOLD * (told.depth - depth + (depth - told.depth).median())
-    counted = scenes if told is None else [*scenes, told]
-    return nets.seen(image, mean_pose(Pose.cat([scene.pose for scene in counted])), depth=depth)
+    pose = mean_pose(Pose.cat([scene.pose for scene in scenes]))
+    if told is not None:
+        pose = mean_pose(Pose.cat([pose, told.pose]))
+    return nets.seen(image, pose, depth=depth)
 
 
 def mean_pose(poses: Pose) -> Pose:

@@ -15,14 +15,17 @@ from torch import Tensor
 from gan2shape.networks.latents import LatentEncoder
 from gan2shape.networks.turning import even_features
 
+RELIEF = 0.9
+"""What of the relief of refined depths, before the nearest point of their mean, is believed. Refinements push the sides
+of an object back, with true views too; by how much was found on rendered heads (docs/quality.md)."""
 _RIDGE = 100.0
 """Of the regression, in squared units of the latents, for an object."""
 
 
 @torch.no_grad()
 def read_shapes(encoder: LatentEncoder, objects: Sequence[Mapping[str, Tensor]]) -> Tensor:
-    """Ridge regression of refined depths on the latents of all views, those of mirror images averaged in: a reading
-    (latent_dim + 1, S * S) as `Turning.shape` has it, in scene units.
+    """Ridge regression of refined depths, flattened by `RELIEF`, on the latents of all views, those of mirror images
+    averaged in: a reading (latent_dim + 1, S * S) as `Turning.shape` has it, in scene units.
 
     Args:
         encoder: the generator's inverse.
@@ -32,6 +35,8 @@ def read_shapes(encoder: LatentEncoder, objects: Sequence[Mapping[str, Tensor]])
     depths = torch.stack([one["depth"].flatten() for one in objects]).double()
     flipped = torch.stack([one["depth"].flip(-1).flatten() for one in objects]).double()
     depths = (depths + flipped) / 2
+    nearest = depths.mean(dim=0).min()
+    depths = nearest + RELIEF * (depths - nearest)
     views = (one["view"].to(device).float() / 127.5 - 1 for one in objects)
     known = torch.stack([even_features(encoder, view).cpu() for view in views]).double()
     square = torch.einsum("kvc,kvd->cd", known, known) / known.shape[1]
