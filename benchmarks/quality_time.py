@@ -39,7 +39,7 @@ from gan2shape.reconstruct.optimize import DivergedError, Record
 from gan2shape.reconstruct.pipeline import find_latent
 from gan2shape.reconstruct.presets import PRESETS
 from gan2shape.reconstruct.progress import step_rng
-from gan2shape.reconstruct.turned import framing_for, load_start, refinement_name
+from gan2shape.reconstruct.turned import framing_for, load_start, own_pose_of, refinement_name
 from gan2shape.reconstruct.turned_refinement import ViewPoses, depth_from, mean_scene, paint_views, refine_turned
 from gan2shape.reconstruct.watch import OnIteration
 from gan2shape.render import Scene, render
@@ -138,7 +138,8 @@ class Setting:
         framing, nets, name = framing_for(self.loaded, self.start.networks), self.copy(), refinement_name(number)
         settings, image, device = self.config.turned, framing.to_working(picture), picture.device
         rng = step_rng(self.seed, f"views of {name}", device)
-        shown = paint_views(image, self.loaded, self.start.turning, framing, settings=settings, rng=rng)
+        views: dict[str, Any] = {"rng": rng, "own_pose": own_pose_of(self.start, self.start(image))}
+        shown = paint_views(image, self.loaded, self.start.turning, framing, settings=settings, **views)
         poses, rng = ViewPoses(shown), step_rng(self.seed, name, device)
         told = self.start.turning.depth(image)
         shape = depth_from(nets, image, told)

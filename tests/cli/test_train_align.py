@@ -47,6 +47,7 @@ def test_pictures_are_aligned_learned_from_and_kept(
     start, other = load_one_pass(Path(distilled[-1])), load_one_pass(weights(run))
     assert isinstance(start, TurnedStart)
     assert isinstance(other, TurnedStart), "the encoder went along"
+    assert other.turning.template is not None
     torch.testing.assert_close(other(image).depth, start(image).depth, msg="shapes stay as they are")
     assert not torch.equal(other.turning.pose_units(image), start.turning.pose_units(image))
     assert align(run, *distilled, "--steps", "3", "--resume") == 0
@@ -66,7 +67,7 @@ def test_other_pictures_are_not_mixed_with_those_that_are_there(
 
 def test_networks_have_to_tell_shapes(own: list[str], tmp_path: Path, mistake: Mistake) -> None:
     told = mistake("train", "align", "-o", tmp_path / "run", *own, *FEW)
-    assert "expected networks of gan2shape train distill; these read no shapes" in told
+    assert "expected networks of gan2shape train distill; these tell no shapes or no poses" in told
     assert not (tmp_path / "run").exists()
 
 
@@ -75,7 +76,7 @@ def test_networks_have_to_tell_shapes(own: list[str], tmp_path: Path, mistake: M
     [
         (["--features", "tests.generators.own_gan:pyramid"], "--features: pictures are compared by their colours"),
         (["--width", "0.5"], "--width: networks have the widths of those they start from; got 0.5"),
-        (["--count", "1"], "--count must be from 2 to 1000000; got 1"),
+        (["--count", "1"], "--count must be from 2 to 10000; got 1"),
         (["--truncation", "0"], "--truncation must be above 0 and at most 1; got 0"),
         (["--steps", "0"], "--steps must be from 1"),
         (["--init", "nowhere.safetensors"], "nowhere.safetensors"),

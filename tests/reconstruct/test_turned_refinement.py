@@ -78,7 +78,7 @@ def test_the_pictures_own_pose_is_taken_where_it_is_known(start: TurnedStart) ->
 
     def shown(own: Tensor | None) -> FrontsAndViews:
         rng = torch.Generator().manual_seed(0)
-        return paint_views(image, gan, start.turning, FRAMING, settings=Turned(views=3), rng=rng, own=own)
+        return paint_views(image, gan, start.turning, FRAMING, settings=Turned(views=3), rng=rng, own_pose=own)
 
     told, read = shown(own), shown(None)
     assert torch.equal(told.view_pose[:1], own)

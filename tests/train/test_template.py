@@ -14,7 +14,7 @@ from gan2shape.networks.template import Posed
 from gan2shape.render import Lighting
 from gan2shape.render.units import PoseRange, pose_from_units
 from gan2shape.render.warp import forward_grid
-from gan2shape.train.template import COMPONENTS, aligned, find_looks, fit_template, told
+from gan2shape.train.template import COMPONENTS, aligned_units, find_looks, fit_template, posed_pictures
 from tests.reconstruct.known_turns import SIZE as SMALL
 from tests.reconstruct.known_turns import known_start
 from tests.train.turnable import LATENTS, Heads, head, picture, texture
@@ -73,7 +73,7 @@ def test_poses_that_are_known_roughly_are_known_better() -> None:
     rough = replace(true, units=wrong(true.units))
     done: list[int] = []
     template = fit_template(rough, latents, MASK, CAMERA)
-    found = aligned(rough, latents, template, CAMERA, on_done=done.append)
+    found = aligned_units(rough, latents, template, CAMERA, on_done=done.append)
     torch.testing.assert_close(found.mean(0), rough.units.mean(0), msg="no turn or shift of all")
     before, after = ((units - true.units).std(0)[:3] for units in (rough.units, found))
     assert (after < before * after.new_tensor([0.75, 0.75, 0.9])).all(), (before, after)
@@ -116,16 +116,16 @@ def test_what_the_networks_tell_is_told_a_template_aside() -> None:
     start, image = known_start(), drawn(5)
     start = replace(start, turning=replace(start.turning, pose=0.01 * torch.ones(LATENTS + 1, 6)))
     with pytest.raises(ValueError, match="no reading of shapes"):
-        told(start, image)
+        posed_pictures(start, image)
     shape = torch.zeros(LATENTS + 1, SMALL * SMALL)
     shape[-1] = 0.95
     start = replace(start, turning=replace(start.turning, shape=shape))
-    (posed, even), scene = told(start, image), start(image)
+    (posed, even), scene = posed_pictures(start, image), start(image)
     torch.testing.assert_close(posed.depth, scene.depth)
     torch.testing.assert_close(posed.units, start.turning.pose_units(image))
     torch.testing.assert_close(posed.light, as_vectors(scene.lighting))
     assert even.shape == (5, LATENTS)
     everywhere = torch.ones(1, 1, SMALL, SMALL)
     template = fit_template(posed, even, everywhere, start.camera)
-    other, _ = told(replace(start, turning=replace(start.turning, template=template)), image)
+    other, _ = posed_pictures(replace(start, turning=replace(start.turning, template=template)), image)
     assert torch.equal(other.units, posed.units)

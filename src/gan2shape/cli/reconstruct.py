@@ -85,7 +85,7 @@ class Reconstruct:
     which has networks only."""
     priors: Annotated[str, arg(metavar="SOURCE", help_behavior_hint="(default: the preset's)")] = ""
     """Priors of pose and light that pseudo samples are drawn from: "bundled" (the bundled generator's own), or a file
-    of gan2shape pretrain or gan2shape train distill for the same generator."""
+    of gan2shape pretrain, gan2shape train distill or align for the same generator."""
     mask: Annotated[str, arg(metavar="auto|none|alpha|rembg|FILE")] = "auto"
     """The object: "auto" (a classical method), "none" (everything), "alpha" (what of the picture is opaque), "rembg"
     (extra "mask"), or a picture that is white on the object."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from tyro.conf import arg
 
@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 class StartFlags:
     """Networks of one pass and the encoder that they were made with."""
 
+    made_by: ClassVar[str] = "gan2shape train turned"
+    """What makes the networks that it takes."""
+
     init: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: the bundled ones)")] = None
-    """Networks to start from, as gan2shape train turned writes them for the same generator."""
+    """Networks of the same generator to start from: of gan2shape train turned, or of what goes on from these."""
     encoder: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: the bundled generator's)")] = None
     """The generator's inverse that they were made with, as gan2shape train encoder writes it."""
 
@@ -37,9 +40,7 @@ class StartFlags:
         from gan2shape.reconstruct.turned import is_bundled, load_start
 
         if self.init is None and not is_bundled(loaded):
-            raise CheckpointError(
-                f"expected --init FILE, networks for {loaded.name}; make them with gan2shape train turned"
-            )
+            raise CheckpointError(f"expected --init FILE, networks for {loaded.name}; make them with {self.made_by}")
         if encoder_of(loaded.identity, self.encoder, latent_dim=loaded.generator.latent_dim) is None:
             raise CheckpointError(
                 f"expected --encoder FILE, the inverse of {loaded.name}; make it with gan2shape train encoder"

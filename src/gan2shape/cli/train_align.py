@@ -25,6 +25,8 @@ ALIGNED = "aligned.safetensors"
 """File of the pictures, their poses and the template, in the run folder."""
 TEMPLATE = "template."
 """What the names of the template's tensors begin with in it."""
+_MOST = 10_000
+"""Pictures at most: the processes of torchrun that wait for the first do so for half an hour."""
 FRONTS, ALWAYS = 64, 0.9
 """Objects that are turned to the front to see where the category is, and the share of them that must be there."""
 
@@ -35,16 +37,18 @@ class Align(Runtime, AdamFlags, StartFlags):
 
     Needs networks of "train distill". Their poses and shapes bring many of the generator's pictures to the canonical
     frame, where what they have in common is found; then every pose is moved a little until that, seen under it, is the
-    picture (a minute or two for a thousand pictures; kept in the run folder, and the same command goes on with them;
-    --minutes does not count it). The network of poses goes on learning from these. Shapes stay as they are. Aligning
-    what was aligned, with another --seed, goes on from the better poses. Everything, an encoder that is not the bundled
-    one too, is in snapshots/weights.safetensors in the run folder, for reconstruct --method turned.
+    picture (a minute or two for a thousand pictures; once all are done they are kept in the run folder, and the same
+    command goes on with them; --minutes does not count it). The network of poses goes on learning from these. Shapes
+    stay as they are. Aligning what was aligned, with another --seed, goes on from the better poses. Everything, an
+    encoder that is not the bundled one too, is in snapshots/weights.safetensors in the run folder, for reconstruct
+    --method turned.
 
     For example:
       $ gan2shape train align -o align --bfloat16
       $ gan2shape train align --generator ffhq.pt --encoder encoder.safetensors --init distilled.safetensors -o align
     """
 
+    made_by: ClassVar[str] = "gan2shape train distill"
     memory_advice: ClassVar[str] = "close other programs, or start anew with a smaller --batch-size or --count"
 
     learning_rate: Annotated[float, arg(metavar="RATE")] = 2e-4
@@ -83,9 +87,9 @@ class Align(Runtime, AdamFlags, StartFlags):
             self.check_share()
             loaded = self.load()
             file, start = self.start_of(loaded)
-            if start.turning.shape is None:
+            if start.turning.shape is None or not start.turning.tells_poses:
                 raise CheckpointError(
-                    f"{file.name}: expected networks of gan2shape train distill; these read no shapes"
+                    f"{file.name}: expected networks of gan2shape train distill; these tell no shapes or no poses"
                 )
             size = start.networks.image_size
             validate = None if self.validate is None else read_validation(self.validate, size)
@@ -96,7 +100,8 @@ class Align(Runtime, AdamFlags, StartFlags):
             start = replace(start, turning=replace(start.turning, template=template))
             described = f"{len(image)} pictures of {loaded.name}, aligned, seed {self.seed}"
             about: dict[str, Any] = {"generator": loaded.identity, "encoder": fingerprint(start.turning.encoder)}
-            about |= {"start": sha256(file), "truncation": self.truncation, PRIORS: read_about(file).get(PRIORS)}
+            about |= {"start": sha256(file), "truncation": self.truncation}
+            about |= {name: value for name, value in read_about(file).items() if name == PRIORS}
             single = [{"view": view[None], "pose": units[None]} for view, units in zip(image, pose, strict=True)]
             task = DistillTask(
                 RefinedViews(single, described, seed=self.seed),
@@ -137,7 +142,7 @@ class Align(Runtime, AdamFlags, StartFlags):
         from gan2shape.reconstruct.progress import step_rng
         from gan2shape.reconstruct.turned import framing_for
         from gan2shape.reconstruct.turned_refinement import object_in, painter
-        from gan2shape.train.template import aligned, fit_template, told
+        from gan2shape.train.template import aligned_units, fit_template, posed_pictures
 
         say(f"aligning {self.count} pictures of {loaded.name}, into {self.output / ALIGNED}")
         paint = painter(loaded, framing_for(loaded, start.networks))
@@ -149,13 +154,18 @@ class Align(Runtime, AdamFlags, StartFlags):
             fronts = paint(start.turning.facing(latents[:FRONTS], paint)).clamp(-1, 1)
             always = torch.cat([object_in(front) for front in fronts.split(1)]).mean(dim=0, keepdim=True) > ALWAYS
             signed = image.float() / 127.5 - 1
-            posed, even = told(start, signed)
+            posed, even = posed_pictures(start, signed)
             mask = within(always.float())
             template = fit_template(posed, even, mask, start.camera)
+        if not bool(template.mask.any()):
+            raise InputError(
+                f"expected pictures of {loaded.name} that share a place of their object; got none; the networks may be "
+                "wrong about poses (look at the snapshots of gan2shape train distill)"
+            )
         with new_bars(new_console()) as bars:
             bar = bars.add_task("aligning pictures", total=self.count)
             done = {"on_done": lambda count: bars.update(bar, completed=count)}
-            units = aligned(posed, even, template, start.camera, **done)
+            units = aligned_units(posed, even, template, start.camera, **done)
         found = {"image": image, "pose": units}
         found |= {f"{TEMPLATE}{name}": tensor for name, tensor in template.tensors().items()}
         return {name: tensor.cpu() for name, tensor in found.items()}
@@ -167,5 +177,5 @@ class Align(Runtime, AdamFlags, StartFlags):
             raise UserError(f"--width: networks have the widths of those they start from; got {self.width:g}")
         if not 0 < self.truncation <= 1:
             raise UserError(f"--truncation must be above 0 and at most 1; got {self.truncation:g}")
-        if not 2 <= self.count <= 1_000_000:
-            raise UserError(f"--count must be from 2 to 1000000; got {self.count}")
+        if not 2 <= self.count <= _MOST:
+            raise UserError(f"--count must be from 2 to {_MOST}; got {self.count}")

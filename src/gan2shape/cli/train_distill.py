@@ -106,7 +106,7 @@ class Distill(Runtime, AdamFlags, StartFlags):
             task = DistillTask(
                 RefinedViews(objects, description, seed=self.seed),
                 settings,
-                start=self._known(start, objects),
+                start=self._with_shapes(start, objects),
                 sizes=NetworkSizes(**describe(file)["sizes"]),
                 about=about,
                 along=encoder_along(loaded, start),
@@ -169,7 +169,7 @@ class Distill(Runtime, AdamFlags, StartFlags):
         """The settings of refinements: the default preset's, but for what flags say."""
         return replace(PRESETS["default"].turned, views=self.views, refine=self.refine)
 
-    def _known(self, start: TurnedStart, objects: list[dict[str, Tensor]]) -> TurnedStart:
+    def _with_shapes(self, start: TurnedStart, objects: list[dict[str, Tensor]]) -> TurnedStart:
         """The same start with the reading of shapes off latents that refined objects tell, and without a template that
         was fitted under other shapes. Every process finds the same."""
         from gan2shape.distributed import apart, world

@@ -42,8 +42,14 @@ class TurnedStart:
         units, template = self.turning.pose_units(image), self.turning.template
         if template is not None and depth is not None:
             posed = self.posed(image, depth, units)
-            units = units + template.corrections(posed, self.turning.looks(image, template.looks), self.camera)
+            units = units + template.corrections(posed, self.turning.looks_of(image, template.looks), self.camera)
         return self.networks.seen(image, pose_from_units(units, PoseRange()), depth=depth)
+
+    @property
+    def lays_upon_template(self) -> bool:
+        """Whether poses are laid upon a template, which makes them better than those of any other picture."""
+        turning = self.turning
+        return turning.template is not None and turning.tells_poses and turning.shape is not None
 
     @torch.no_grad()
     def posed(self, image: Tensor, depth: Tensor, units: Tensor) -> Posed:

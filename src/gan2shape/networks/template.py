@@ -22,7 +22,8 @@ from gan2shape.render.units import PoseRange, pose_from_units
 STEPS = 6
 """Iterations of Adam for a picture's pose. Many more would follow what the template has wrong."""
 _RATE = 0.004
-"""Adam's rate at first, in network units: a quarter of a degree. It falls to zero."""
+"""Adam's rate at first, in network units: a quarter of a degree. It falls with the square root of what is left."""
+_BETAS = (0.9, 0.999)
 _SHARE = (1.0, 1.0, 1.0, 0.5, 0.5, 1.0)
 """How fast angles and shifts move: in relation, shifts are known better."""
 _LEAST_PIXELS = 50.0
@@ -100,9 +101,10 @@ class Template:
         """
         image, mask = posed.image, self.mask.expand(len(posed), -1, -1, -1)
         known = torch.cat([self.albedo(looks), normals_from_depth(posed.depth, camera), mask], dim=1)
-        found, share = torch.zeros_like(posed.units, requires_grad=True), posed.units.new_tensor(_SHARE)
-        adam = torch.optim.Adam([found])
-        for step in range(steps):
+        found, share = torch.zeros_like(posed.units), posed.units.new_tensor(_SHARE)
+        mean = square = found
+        for step in range(steps):  # Adam (Kingma and Ba, 2015), every picture by itself.
+            found.requires_grad_()
             pose = pose_from_units(posed.units + share * found, PoseRange())
             seen = reproject(known, posed.depth, pose, camera)
             albedo, normals, here = seen.image.split([3, 3, 1], dim=1)
@@ -111,11 +113,13 @@ class Template:
             guess = equally_bright(albedo * shading_of(light, normals) * 2 - 1, image, kept)
             count = kept.flatten(1).sum(1).clamp(min=_LEAST_PIXELS)
             apart = ((guess - image).abs().mean(dim=1, keepdim=True) * kept).flatten(1).sum(1) / count
-            adam.zero_grad()
-            apart.sum().backward()
-            adam.param_groups[0]["lr"] = _RATE * (1 - step / steps) ** 0.5
-            adam.step()
-        return share * found.detach()
+            (gradient,) = torch.autograd.grad(apart.sum(), found)
+            mean = _BETAS[0] * mean + (1 - _BETAS[0]) * gradient
+            square = _BETAS[1] * square + (1 - _BETAS[1]) * gradient.square()
+            spread = (square / (1 - _BETAS[1] ** (step + 1))).sqrt() + 1e-8
+            rate = _RATE * (1 - step / steps) ** 0.5
+            found = found.detach() - rate * mean / (1 - _BETAS[0] ** (step + 1)) / spread
+        return share * found
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything, to be kept in a file of networks; see `template_of`."""

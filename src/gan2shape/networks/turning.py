@@ -101,9 +101,9 @@ class Turning:
         return (even_features(self.encoder, images) @ self.shape).unflatten(1, (1, *images.shape[-2:]))
 
     @torch.no_grad()
-    def looks(self, images: Tensor, of: Looks) -> Tensor:
+    def looks_of(self, images: Tensor, looks: Looks) -> Tensor:
         """The looks (N, K + 1) of signed pictures (N, 3, S, S), as a template has them."""
-        return of(even_features(self.encoder, images)[:, :-1])
+        return looks(even_features(self.encoder, images)[:, :-1])
 
     @torch.no_grad()
     def known_units(self, images: Tensor) -> Tensor:
@@ -256,7 +256,8 @@ def _template(file: Path, found: Mapping[str, Tensor], encoder: LatentEncoder) -
     if not own:
         return None
     size, width = encoder.image_size, len(encoder.mean)
-    count = own["basis"].shape[-1] if "basis" in own else 0
+    basis = own.get("basis")
+    count = basis.shape[1] if basis is not None and basis.ndim == 2 else 0
     expected = {"weights": (size**2, count + 1, 3), "mask": (1, 1, size, size)}
     expected |= {"mean": (width,), "basis": (width, count)}
     check_tensors(file, own, expected, f"{_PREFIX}{_TEMPLATE}")

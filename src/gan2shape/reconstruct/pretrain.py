@@ -242,7 +242,8 @@ def load_pretrained(file: Path) -> Pretrained:
 
 
 def load_priors(file: Path, loaded: LoadedGenerator) -> tuple[PosePrior, LightingPrior]:
-    """The priors of a generator that ``gan2shape pretrain`` or ``gan2shape train distill`` estimated.
+    """The priors of a generator that ``gan2shape pretrain`` or ``gan2shape train distill`` estimated; ``train align``
+    hands them on.
 
     Raises:
         CheckpointError: the file is missing, damaged, or has none, or belongs to another generator.

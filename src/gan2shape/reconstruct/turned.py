@@ -157,12 +157,12 @@ class TurnedReconstructor:
         the first one diverges."""
         scenes: list[Scene] = []
         settings, told = self.config.turned, None if self.start.turning.shape is None else one_pass
-        own = None if self.start.turning.template is None else pose_to_units(one_pass.pose, PoseRange())
+        own_pose = own_pose_of(self.start, one_pass)
         for number in range(1, settings.refinements + 1):
             name = refinement_name(number)
             if name not in run.finished:
                 nets.load_state_dict(self.start.networks.state_dict())
-            views: dict[str, Any] = {"settings": settings, "rng": run.rng(f"views of {name}"), "own": own}
+            views: dict[str, Any] = {"settings": settings, "rng": run.rng(f"views of {name}"), "own_pose": own_pose}
             shown = paint_views(target.image, self.loaded, self.start.turning, self.framing, **views)
             refining: dict[str, Any] = {"poses": ViewPoses(shown), "settings": settings, "rng": run.rng(name)}
             refining |= {"told": None if told is None else told.depth, "mask": target.mask}
@@ -183,6 +183,12 @@ class TurnedReconstructor:
         with torch.no_grad():
             lighting = in_object_frame(of_strength_one(self.start.networks.lighting(front)), facing)
         return completed(scene, target.mask, front, object_in(front), lighting, self.camera)
+
+
+def own_pose_of(start: TurnedStart, one_pass: Scene) -> Tensor | None:
+    """What a refinement is told of the picture's own pose (1, 6), in network units: that of one pass, where it was laid
+    upon a template."""
+    return pose_to_units(one_pass.pose, PoseRange()) if start.lays_upon_template else None
 
 
 def refinement_name(number: int) -> str:

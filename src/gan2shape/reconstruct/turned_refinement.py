@@ -63,13 +63,13 @@ def paint_views(
     *,
     settings: Turned,
     rng: torch.Generator,
-    own: Tensor | None = None,
+    own_pose: Tensor | None = None,
 ) -> FrontsAndViews:
     """The object of a picture (1, 3, S, S) from the front, and its views: the picture, and ``settings.views`` others.
 
     The object is the one that the encoder sees in the picture, made more typical: latents that reproduce the picture
     exactly do not turn well. Of views the nods are known that were asked for; all else is read off their latents, but
-    for the picture's ``own`` pose (1, 6), in network units, where that is known.
+    for the picture's ``own_pose`` (1, 6), in network units, where that is known.
     """
     painted = painter(loaded, framing)
     seen = turning.encoder(image)
@@ -81,8 +81,8 @@ def paint_views(
     front_pose, view_pose = turning.known_units(front), turning.known_units(view)
     front_pose[:, _PITCH] = 0
     view_pose[1:, _PITCH] = moves[2] / PoseRange().rotation_deg
-    if own is not None:
-        view_pose[:1] = own
+    if own_pose is not None:
+        view_pose[:1] = own_pose
     return FrontsAndViews(front, object_in(front), front_pose, view, view_pose, owner)
 
 

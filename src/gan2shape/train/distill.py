@@ -134,7 +134,7 @@ class DistillTask(AdamTask):
         return replace(self.start, turning=replace(self.start.turning, pose=None, pose_net=self.network))
 
     def step(self, index: int) -> dict[str, float]:
-        """Iteration ``index``: one batch of rolled and changed views, half of them mirrored, one update."""
+        """Iteration ``index``: one batch of rolled, shifted and changed views, half of them mirrored, one update."""
         batch = {name: values.to(self.device) for name, values in self.batch(index).items()}
         flip = torch.rand(len(batch["image"]), generator=self.rng(index, "mirror"), device=self.device) < 0.5
         image, pose = mirrored(batch["image"], batch["pose"], flip)

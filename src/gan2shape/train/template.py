@@ -37,7 +37,7 @@ _YAW = 1
 
 
 @torch.no_grad()
-def told(start: TurnedStart, image: Tensor) -> tuple[Posed, Tensor]:
+def posed_pictures(start: TurnedStart, image: Tensor) -> tuple[Posed, Tensor]:
     """What the networks tell of signed pictures (N, 3, S, S), a template aside, and the even part (N, latent_dim) of
     the latents that the generator's inverse sees.
 
@@ -79,7 +79,7 @@ def fit_template(posed: Posed, even: Tensor, mask: Tensor, camera: Camera) -> Te
     width = numbers.shape[1]
     square, product = numbers.new_zeros(size**2, width * width), numbers.new_zeros(size**2, width * 3)
     near = (posed.units[:, _YAW].abs() * PoseRange().rotation_deg < WIDEST_DEG).nonzero()[:, 0]
-    for chosen in near.split(_CHUNK):
+    for chosen in near.split(_CHUNK) if len(near) else ():
         (albedo, seen), own = _unshaded(posed[chosen], camera), numbers[chosen]
         weight = seen.flatten(2)  # (B, 1, S * S)
         square += weight[:, 0].T @ (own[:, :, None] * own[:, None, :]).flatten(1)
@@ -89,7 +89,7 @@ def fit_template(posed: Posed, even: Tensor, mask: Tensor, camera: Camera) -> Te
     square, product = square.unflatten(1, (width, width)), product.unflatten(1, (width, 3))
     ridge = _RIDGE * torch.eye(width).to(square)
     ridge[-1, -1] = 1e-3  # The mean is not held at zero.
-    counts = (square[:, -1, -1] > _LEAST_SEEN * 2 * len(near)).to(mask).view(1, 1, size, size)
+    counts = (square[:, -1, -1] > max(_LEAST_SEEN * 2 * len(near), 0)).to(mask).view(1, 1, size, size)
     return Template(torch.linalg.solve(square + ridge, product), mask * counts, looks)
 
 
@@ -108,7 +108,7 @@ def _both_sides(values: Tensor, size: int) -> Tensor:
     return (maps + maps.flip(1)).flatten(0, 1)
 
 
-def aligned(
+def aligned_units(
     posed: Posed,
     even: Tensor,
     template: Template,
