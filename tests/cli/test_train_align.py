@@ -11,7 +11,9 @@ import torch
 from gan2shape.cli import main
 from gan2shape.networks.one_pass import TurnedStart
 from gan2shape.networks.trained import describe
+from gan2shape.reconstruct import turned_refinement
 from gan2shape.reconstruct.turned import load_one_pass
+from gan2shape.train import template
 from tests.cli.test_train_distill import distill, own
 from tests.cli.test_train_encoder import encoder, weights
 
@@ -63,6 +65,29 @@ def test_other_pictures_are_not_mixed_with_those_that_are_there(
     assert "holds a training already" in mistake(*again)
     for changed in (["--count", "7"], ["--truncation", "0.5"], ["--seed", "1"]):
         assert "expected pictures of the same flags and networks; got others" in mistake(*again, "--resume", *changed)
+
+
+def test_ctrl_c_while_aligning_leaves_nothing_half_done(
+    distilled: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*arguments: object, **flags: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(template, "aligned_units", interrupted)
+        assert align(tmp_path / "run", *distilled) != 0
+    assert "Traceback" not in capsys.readouterr().err
+    assert not (tmp_path / "run" / "aligned.safetensors").exists()
+    assert align(tmp_path / "run", *distilled) == 0
+
+
+def test_pictures_without_a_common_place_are_refused(
+    distilled: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mistake: Mistake
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(turned_refinement, "object_in", lambda front: torch.zeros_like(front[:, :1]))
+        told = mistake("train", "align", "-o", tmp_path / "run", *distilled, *FEW)
+    assert "expected pictures of tiny.safetensors that share a place of their object; got none" in told
 
 
 def test_networks_have_to_tell_shapes(own: list[str], tmp_path: Path, mistake: Mistake) -> None:

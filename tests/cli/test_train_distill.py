@@ -76,6 +76,16 @@ def test_objects_are_refined_learned_from_and_kept(
     assert [file.stat().st_mtime_ns for file in objects] == made
 
 
+def test_a_template_of_other_shapes_is_forgotten(own: list[str], tmp_path: Path) -> None:
+    assert distill(tmp_path / "first", *own) == 0
+    few = ["--steps", "1", "--batch-size", "4", "--threads", "1", "--count", "6"]
+    begun = [*own[:-1], str(weights(tmp_path / "first"))]
+    assert main(["train", "align", "-o", str(tmp_path / "aligned"), *few, *begun]) == 0
+    assert distill(tmp_path / "second", *own[:-1], weights(tmp_path / "aligned"), "--seed", "1") == 0
+    found = [load_one_pass(weights(tmp_path / name)) for name in ("aligned", "second")]
+    assert [isinstance(one, TurnedStart) and one.lays_upon_template for one in found] == [True, False]
+
+
 def test_other_objects_are_not_mixed_with_those_that_are_there(
     own: list[str], tmp_path: Path, mistake: Mistake
 ) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gan2shape.errors import CheckpointError
-from gan2shape.io.checkpoints import read_tensors, write_tensors
+from gan2shape.io.checkpoints import write_tensors
 from gan2shape.networks.agreement import as_vectors
 from gan2shape.networks.template import Looks, Posed, Template, template_of
 from gan2shape.networks.turning import load_turning, save_turning
@@ -84,11 +84,26 @@ def test_it_is_kept_with_the_directions(tmp_path: Path) -> None:
     even = torch.ones(2, LATENTS)
     torch.testing.assert_close(found.looks(even), template.looks(even))
     torch.testing.assert_close(template_of(template.tensors()).mask, template.mask)
-    tensors = dict(read_tensors(tmp_path / "turning.safetensors"))
-    tensors["turning.template.mask"] = torch.ones(1, 1, 3, 3)
-    write_tensors(tmp_path / "wrong.safetensors", tensors, {})
-    with pytest.raises(CheckpointError, match=r"template\.mask"):
-        load_turning(tmp_path / "wrong.safetensors", start.turning.encoder)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("mask", torch.ones(1, 1, 3, 3)),
+        ("mean", torch.zeros(3)),
+        ("basis", torch.tensor(1.0)),
+        ("basis", torch.zeros(LATENTS, 3, 1)),
+        ("weights", torch.zeros(5)),
+        ("basis", None),
+    ],
+)
+def test_a_damaged_one_is_refused(name: str, wrong: Tensor | None, tmp_path: Path) -> None:
+    start, file = known_start(), tmp_path / "turning.safetensors"
+    tensors = replace(start.turning, template=known_template()).tensors()
+    del tensors[f"turning.template.{name}"]
+    write_tensors(file, tensors if wrong is None else {**tensors, f"turning.template.{name}": wrong}, {})
+    with pytest.raises(CheckpointError, match=r"turning\.template"):
+        load_turning(file, start.turning.encoder)
 
 
 def known_template() -> Template:
@@ -105,9 +120,12 @@ def test_one_pass_is_laid_upon_it() -> None:
     read[-1, 0] = 4 / PoseRange().rotation_deg
     told = replace(start, turning=replace(start.turning, shape=shape, pose=read))
     laid = replace(told, turning=replace(told.turning, template=known_template()))
+    shapeless = replace(laid, turning=replace(laid.turning, shape=None))
+    assert [one.lays_upon_template for one in (start, told, laid, shapeless)] == [False, False, True, False]
     image = heads.synthesize(torch.zeros(1, LATENTS))
     before, after = (pose_to_units(one(image).pose, PoseRange()) for one in (told, laid))
     torch.testing.assert_close(before[0, 0], read[-1, 0])
+    torch.testing.assert_close(pose_to_units(shapeless(image).pose, PoseRange()), before)
     assert after[0, 0].abs() < 0.9 * before[0, 0], "the head looks straight ahead"
     torch.testing.assert_close(laid(image).depth, told(image).depth)
     units, light = laid.units(image)
