@@ -13,7 +13,6 @@ from torch.nn import functional as F
 from gan2shape.errors import CheckpointError
 from gan2shape.io.checkpoints import write_tensors
 from gan2shape.networks.latents import LatentEncoder
-from gan2shape.networks.pose_net import PoseNetwork
 from gan2shape.networks.trained import NetworkSizes, save_networks
 from gan2shape.networks.turned import TURNED, TurnedNetworks, load_turned
 from gan2shape.networks.turning import (
@@ -265,17 +264,6 @@ def test_what_is_known_without_a_reading_is_the_turn(turning: Turning, rng: torc
     known, read = (getattr(replace(turning, pose=pose), name)(images) for name in ("known_units", "pose_units"))
     torch.testing.assert_close(known[:, :3], read[:, :3])
     assert (known[:, 3:] == 0).all(), "shifts are not read well"
-
-
-def test_a_network_knows_shifts_too() -> None:
-    torch.manual_seed(0)
-    encoder = LatentEncoder(NetworkSizes(16, 1, 8, 12))
-    axes, images = torch.eye(12), torch.rand(3, 3, 16, 16)
-    network = PoseNetwork.from_encoder(encoder)
-    torch.nn.init.normal_(network.last.weight)
-    told = Turning(axes[0], axes[1], axes[2], axes[3], 1.0, 1.0, 1.0, encoder, pose_net=network.requires_grad_(False))
-    torch.testing.assert_close(told.known_units(images), network.both_ways(images))
-    assert told.known_units(images)[:, 3:5].abs().min() > 0
 
 
 def test_shapes_are_read_off_what_a_mirror_leaves(turning: Turning, rng: torch.Generator, tmp_path: Path) -> None:
