@@ -123,7 +123,8 @@ def test_no_arguments_is_a_question_for_help(capsys: pytest.CaptureFixture[str])
         (["evaluate", "results"], "--truth"),
         (
             ["train", "nothing"],
-            "no verb 'nothing'; choose one of stylegan2, unsup3d, supervised, encoder, turned, distill, align, probe; see",
+            "no verb 'nothing'; choose one of stylegan2, unsup3d, supervised, encoder, turned, distill, align, probe; "
+            "see",
         ),
         (["data", "synface"], "--model PATH"),
     ],
