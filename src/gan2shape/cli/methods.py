@@ -15,6 +15,8 @@ GAN2SHAPE: Final = "gan2shape"
 """The method of this package's name; all others are trained networks."""
 TURNED: Final = "turned"
 """The one whose weights are bundled."""
+_KEPT = 16
+"""Pictures and masks that are kept in memory and not read twice."""
 
 if TYPE_CHECKING:
     from gan2shape.cli.reconstruct import Reconstruct
@@ -94,9 +96,11 @@ def run_method(verb: Reconstruct, folders: list[Path]) -> None:
 
     check_seed(verb.runtime.seed, "--seed")
     method = load_method(verb.method, verb.weights or bundled_turned(), verb.runtime.torch_device())
-    for _ in _jobs(verb, method, folders):
-        pass  # Every input is read once before the first result, so that a mistake in the last one shows at once.
-    for job in tracked(_jobs(verb, method, folders), verb.method, total=len(folders)):
+    # Every input is read once before the first result, so that a mistake in the last one shows at once. Many are read
+    # again later: they need not fit into memory together.
+    kept = [job for number, job in enumerate(_jobs(verb, method, folders)) if number < _KEPT]
+    jobs = kept if len(folders) <= _KEPT else _jobs(verb, method, folders)
+    for job in tracked(jobs, verb.method, total=len(folders)):
         reconstruct_feed_forward(job, method, seed=verb.runtime.seed, resume=verb.resume)
     for warning in method.warnings:
         say(f"warning: {warning}")
