@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from tyro.conf import arg
 
-from gan2shape.errors import CheckpointError
+from gan2shape.errors import CheckpointError, UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StartFlags:
-    """Networks of one pass and the encoder that they were made with."""
+    """Networks of one pass and the encoder that they were made with, and what is drawn and scored besides."""
 
     made_by: ClassVar[str] = "gan2shape train turned"
     """What makes the networks that it takes."""
@@ -28,6 +28,22 @@ class StartFlags:
     """Networks of the same generator to start from: of gan2shape train turned, or of what goes on from these."""
     encoder: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: the bundled generator's)")] = None
     """The generator's inverse that they were made with, as gan2shape train encoder writes it."""
+
+    truncation: float = 1.0
+    """How far the generator's pictures and objects may be from the mean latent, from 0 to 1."""
+    validate: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(optional)")] = None
+    """Truth file (.npz) whose pictures are scored at every snapshot; nothing is learned from it."""
+
+    def check_start(self, width: float) -> None:
+        """Refuse a width of networks other than their own, and a truncation that none can have.
+
+        Raises:
+            UserError: naming the flag.
+        """
+        if width != 1:
+            raise UserError(f"--width: networks have the widths of those they start from; got {width:g}")
+        if not 0 < self.truncation <= 1:
+            raise UserError(f"--truncation must be above 0 and at most 1; got {self.truncation:g}")
 
     def start_of(self, loaded: LoadedGenerator) -> tuple[Path, TurnedStart]:
         """The file of the networks, and these with their directions.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from tyro.conf import arg
@@ -60,10 +59,6 @@ class Align(Runtime, AdamFlags, StartFlags):
     """Iterations in all, those of earlier runs included."""
     count: Annotated[int, arg(metavar="COUNT")] = 3_000
     """Pictures that are aligned."""
-    truncation: float = 1.0
-    """How far pictures may be from the mean latent, from 0 to 1."""
-    validate: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(optional)")] = None
-    """Truth file (.npz) whose pictures are scored at every snapshot; nothing is learned from it."""
 
     def run(self) -> None:
         """Align, then train.
@@ -173,9 +168,6 @@ class Align(Runtime, AdamFlags, StartFlags):
     def _check(self) -> None:
         if self.features is not None:
             raise InputError("--features: pictures are compared by their colours alone; leave it out")
-        if self.width != 1:
-            raise UserError(f"--width: networks have the widths of those they start from; got {self.width:g}")
-        if not 0 < self.truncation <= 1:
-            raise UserError(f"--truncation must be above 0 and at most 1; got {self.truncation:g}")
+        self.check_start(self.width)
         if not 2 <= self.count <= _MOST:
             raise UserError(f"--count must be from 2 to {_MOST}; got {self.count}")

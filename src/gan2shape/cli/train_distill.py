@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from tyro.conf import arg
@@ -33,7 +32,7 @@ READING = "reading.safetensors"
 
 @dataclass(frozen=True)
 class Distill(Runtime, AdamFlags, StartFlags):
-    """Teach one pass what refining many of the generator's own objects finds, without any truth.
+    """Teach one pass what refining many of the generator's own objects finds, without the truth of any picture.
 
     Networks of "train turned" first get a linear reading of poses off the encoder's latents, from moves of many
     objects that are asked for (a minute or two). Then every object is refined once, much as the preset default refines
@@ -64,10 +63,6 @@ class Distill(Runtime, AdamFlags, StartFlags):
     """Views of each, turned and lit anew."""
     refine: Annotated[int, arg(metavar="COUNT")] = 120
     """Iterations of each refinement."""
-    truncation: float = 1.0
-    """How far objects may be from the mean latent, from 0 to 1."""
-    validate: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(optional)")] = None
-    """Truth file (.npz) whose pictures are scored at every snapshot; nothing is learned from it."""
 
     def run(self) -> None:
         """Refine, then train.
@@ -207,10 +202,7 @@ class Distill(Runtime, AdamFlags, StartFlags):
     def _check(self) -> None:
         if self.features is not None:
             raise InputError("--features: turned views are compared by their colours alone; leave it out")
-        if self.width != 1:
-            raise UserError(f"--width: networks have the widths of those they start from; got {self.width:g}")
-        if not 0 < self.truncation <= 1:
-            raise UserError(f"--truncation must be above 0 and at most 1; got {self.truncation:g}")
+        self.check_start(self.width)
         bounds = (
             ("--count", self.count, 1, 1_000_000),
             ("--views", self.views, 1, 1000),

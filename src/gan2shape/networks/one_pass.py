@@ -10,7 +10,7 @@ from torch import Tensor
 from gan2shape.networks.agreement import as_vectors
 from gan2shape.networks.template import Posed
 from gan2shape.networks.turned import TurnedNetworks, in_object_frame, of_strength_one
-from gan2shape.networks.turning import Turning
+from gan2shape.networks.turning import Turning, even_features
 from gan2shape.render import Camera, Scene
 from gan2shape.render.units import PoseRange, lighting_to_units, pose_from_units, pose_to_units
 
@@ -36,13 +36,14 @@ class TurnedStart:
     def __call__(self, image: Tensor) -> Scene:
         """The scene in signed pictures (B, 3, S, S): with the depth and the pose that are told beside the directions,
         and those that the networks see where nothing is. Where there is a template, the pose is laid upon it."""
-        depth = self.turning.depth(image)
+        features = even_features(self.turning.encoder, image)
+        depth = self.turning.depth(image, features)
         if not self.turning.tells_poses:
             return self.networks(image, depth=depth)
         units, template = self.turning.pose_units(image), self.turning.template
         if template is not None and depth is not None:
-            posed = self.posed(image, depth, units)
-            units = units + template.corrections(posed, self.turning.looks_of(image, template.looks), self.camera)
+            posed, looks = self.posed(image, depth, units), template.looks(features[:, :-1])
+            units = units + template.corrections(posed, looks, self.camera)
         return self.networks.seen(image, pose_from_units(units, PoseRange()), depth=depth)
 
     @property

@@ -15,7 +15,7 @@ from gan2shape.errors import CheckpointError
 from gan2shape.io.checkpoints import read_tensors, write_tensors
 from gan2shape.networks.latents import LatentEncoder
 from gan2shape.networks.pose_net import MIRRORED_POSE, POSE_NUMBERS, PoseNetwork
-from gan2shape.networks.template import Looks, Template, template_of
+from gan2shape.networks.template import Template, template_of
 from gan2shape.networks.trained import check_tensors
 from gan2shape.render.units import PoseRange
 
@@ -93,17 +93,13 @@ class Turning:
         return (own + mirrored * own.new_tensor(MIRRORED_POSE)) / 2
 
     @torch.no_grad()
-    def depth(self, images: Tensor) -> Tensor | None:
-        """The canonical depths (N, 1, S, S), in scene units, that latents of signed pictures (N, 3, S, S) tell; None
-        where no reading was fitted."""
+    def depth(self, images: Tensor, features: Tensor | None = None) -> Tensor | None:
+        """The canonical depths (N, 1, S, S), in scene units, that latents of signed pictures (N, 3, S, S) tell, perhaps
+        by their `even_features`, if these are known; None where no reading was fitted."""
         if self.shape is None:
             return None
-        return (even_features(self.encoder, images) @ self.shape).unflatten(1, (1, *images.shape[-2:]))
-
-    @torch.no_grad()
-    def looks_of(self, images: Tensor, looks: Looks) -> Tensor:
-        """The looks (N, K + 1) of signed pictures (N, 3, S, S), as a template has them."""
-        return looks(even_features(self.encoder, images)[:, :-1])
+        features = even_features(self.encoder, images) if features is None else features
+        return (features @ self.shape).unflatten(1, (1, *images.shape[-2:]))
 
     @torch.no_grad()
     def known_units(self, images: Tensor) -> Tensor:

@@ -46,11 +46,12 @@ def posed_pictures(start: TurnedStart, image: Tensor) -> tuple[Posed, Tensor]:
     """
     parts, even = [], []
     for chunk in image.split(_CHUNK):
-        depth, units = start.turning.depth(chunk), start.turning.pose_units(chunk)
+        features, units = even_features(start.turning.encoder, chunk), start.turning.pose_units(chunk)
+        depth = start.turning.depth(chunk, features)
         if depth is None:
             raise ValueError("no reading of shapes was fitted to these directions")
         parts.append(start.posed(chunk, depth, units))
-        even.append(even_features(start.turning.encoder, chunk)[:, :-1])
+        even.append(features[:, :-1])
     depth, units, light = (torch.cat([getattr(part, name) for part in parts]) for name in ("depth", "units", "light"))
     return Posed(image, depth, units, light), torch.cat(even)
 
@@ -89,7 +90,7 @@ def fit_template(posed: Posed, even: Tensor, mask: Tensor, camera: Camera) -> Te
     square, product = square.unflatten(1, (width, width)), product.unflatten(1, (width, 3))
     ridge = _RIDGE * torch.eye(width).to(square)
     ridge[-1, -1] = 1e-3  # The mean is not held at zero.
-    counts = (square[:, -1, -1] > max(_LEAST_SEEN * 2 * len(near), 0)).to(mask).view(1, 1, size, size)
+    counts = (square[:, -1, -1] > _LEAST_SEEN * 2 * len(near)).to(mask).view(1, 1, size, size)
     return Template(torch.linalg.solve(square + ridge, product), mask * counts, looks)
 
 
