@@ -27,7 +27,7 @@ from kept import read
 from reconstruct import picture_numbers
 
 KEPT = Path(__file__).parents[1] / "build" / "synface"
-ONE_SEED = ("paper-synface", "from_ellipsoid")
+ONE_SEED = ("paper-synface", "paper-synface+pretrained", "from_ellipsoid")
 
 
 def main() -> None:
@@ -68,7 +68,9 @@ def parsed() -> argparse.Namespace:
     )
     parser.add_argument("--pictures", default="0-9", help="of the rows that take minutes")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--presets", nargs="*", default=["paper-synface", "ellipsoid", "default"])
+    parser.add_argument(
+        "--presets", nargs="*", default=["paper-synface", "paper-synface+pretrained", "ellipsoid", "default"]
+    )
     parser.add_argument("--workers", type=int, default=2, help="processes of one thread each")
     parser.add_argument("--device", default="cpu", help="cpu, or cuda with one worker")
     parser.add_argument("--keep", nargs=2, action="append", default=[], metavar=("KEY", "WHEN"), help="see above")

@@ -34,7 +34,8 @@ SHORT = {
     "average": "average",
     "supervised": "supervised",
     "unsup3d": "Unsup3D",
-    "paper-synface": "paper schedule",
+    "paper-synface": "paper schedule, from the ellipsoid",
+    "paper-synface+pretrained": "paper schedule",
     "turned": "one pass",
     "from_ellipsoid": "ellipsoid",
 }

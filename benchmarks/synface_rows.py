@@ -28,8 +28,12 @@ from gan2shape.reconstruct.feedforward import load_method
 from gan2shape.reconstruct.painting import gan_projection
 from gan2shape.reconstruct.pipeline import find_latent
 from gan2shape.reconstruct.presets import PRESETS
+from gan2shape.reconstruct.pretrain import bundled_pretrained, load_pretrained
 from gan2shape.reconstruct.reconstructor import reconstructor_for
 from gan2shape.reconstruct.target import Target
+
+PRETRAINED = "+pretrained"
+"""Ends the names of presets whose networks start from the bundled ones of ``gan2shape pretrain``."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,8 @@ def all_rows(truth_file: Path, weights: dict[str, Path], presets: list[str], dev
     for method, file in weights.items():
         rows.append(trained_row(names[method], method, file, truth, device))
     titles = {
-        "paper-synface": "GAN2Shape, paper schedule",
+        "paper-synface": "GAN2Shape, paper schedule, from the ellipsoid",
+        f"paper-synface{PRETRAINED}": "GAN2Shape, paper schedule",
         "ellipsoid": "gan2shape, from the ellipsoid",
         "default": "gan2shape, default",
     }
@@ -161,8 +166,11 @@ def how_trained(file: Path) -> str:
 
 
 def preset_row(name: str, preset: str, truth: Callable[[], Truth], device: str) -> Row:
-    """A preset of the method on the picture alone: latent and mask are found as for any user."""
-    config = PRESETS[preset]
+    """A preset of the method on the picture alone: latent and mask are found as for any user. Its networks start from
+    the bundled ones where its name ends in `PRETRAINED`."""
+    config = PRESETS[preset.removesuffix(PRETRAINED)]
+    begun = load_pretrained(bundled_pretrained()) if preset.endswith(PRETRAINED) else None
+    config, weights = (config, None) if begun is None else (begun.applied_to(config), begun.weights)
 
     @cache
     def loaded() -> LoadedGenerator:
@@ -172,7 +180,7 @@ def preset_row(name: str, preset: str, truth: Callable[[], Truth], device: str) 
         picture, gan = picture_of(truth(), index).to(device), loaded()
         began = time.perf_counter()
         latent, psnr = find_latent(picture, gan, config.inversion, seed=seed)
-        reconstructor = reconstructor_for(gan, config)
+        reconstructor = reconstructor_for(gan, config, initial_weights=weights)
         image = reconstructor.framing.to_working(picture)
         result = reconstructor(Target(image, latent, auto_mask(image)), seed=seed)
         seconds = time.perf_counter() - began
@@ -184,5 +192,7 @@ def preset_row(name: str, preset: str, truth: Callable[[], Truth], device: str) 
     identity = json.dumps(config.to_dict(), sort_keys=True) + load_generator().sha256
     if config.start == "turned":
         identity += sha256(bundled_turned())
+    if begun is not None:
+        identity += sha256(bundled_pretrained())
     key = "from_ellipsoid" if preset == "ellipsoid" else preset  # The ellipsoid itself is a row too.
     return Row(name, key, answer, identity, seeded=True, dear=True)

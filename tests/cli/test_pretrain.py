@@ -11,6 +11,7 @@ import torch
 
 from gan2shape.cli import main
 from gan2shape.cli.pretrain import PROGRESS_FILE
+from gan2shape.reconstruct.presets import PRESETS
 from gan2shape.reconstruct.pretrain import load_pretrained
 from gan2shape.result import ReconstructionResult
 from tests.cli.conftest import leftovers
@@ -105,6 +106,43 @@ def test_another_run_s_progress_is_not_mixed_in(
     assert len(calls) == 3
     said = mistake("pretrain", "-o", tmp_path, *flags, "--resume", "--seed", "7")
     assert "finished weights of other settings" in said
+
+
+def test_what_one_pass_tells_is_learned_and_starts_the_steps(
+    tmp_path: Path, mistake: Mistake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the bundled generator and its networks, for a moment."""
+    from gan2shape.reconstruct import reconstructor
+
+    monkeypatch.setattr(reconstructor, "ONE_PASS_PICTURES", 8)
+    small = ["--config.networks.width-multiplier", "0.125", "--config.networks.vector-base-width", "4"]
+    small += ["--config.networks.offset-base-width", "4", "--config.optimizer.batch-size", "4"]
+    flags = ["--preset", "pretrain-one-pass", "--config.images", "3", "--config.prior-steps", "2", *small]
+    flags += ["--config.stages.0.albedo", "2", "--config.stages.0.project", "2", "-o", str(tmp_path / "out")]
+    assert main(["pretrain", *flags]) == 0
+    pretrained = load_pretrained(tmp_path / "out" / "pretrained.safetensors")
+    assert pretrained.config.geometry.border_columns == 0
+    assert pretrained.config.pose.covariance is not None
+    assert pretrained.config.lighting == PRESETS["pretrain-one-pass"].lighting
+    assert main(["pretrain", *flags, "--resume"]) == 0  # Nothing is left to do.
+    said = mistake("pretrain", "--init", tmp_path / "out" / "pretrained.safetensors", "-o", tmp_path / "other")
+    assert "--init: --preset pretrain has no use for it; take --preset pretrain-one-pass" in said
+    said = mistake(
+        "pretrain", "--preset", "pretrain-one-pass", "--init", "nothing.safetensors", "-o", tmp_path / "other"
+    )
+    assert "nothing.safetensors" in said
+    assert not (tmp_path / "other").exists()
+
+
+def test_the_bundled_networks_start_the_published_schedule(tmp_path: Path) -> None:
+    flags = ["--config.stages.0.albedo", "2", "--config.stages.0.project", "2", "--config.stages.0.refine", "2"]
+    flags += ["--config.stages.0.batches", "2", "--config.optimizer.batch-size", "2"]
+    command = ["reconstruct", "--sample", "3", "--preset", "paper-synface", "--pretrained", "bundled", *flags]
+    assert main([*command, "-o", str(tmp_path)]) == 0
+    result = ReconstructionResult.load(tmp_path / "sample_3")
+    assert {record["step"] for record in result.history}.isdisjoint({"shape prior"})
+    assert result.config["name"] == "paper-synface"
+    assert result.config["geometry"]["border_columns"] == 0
 
 
 def test_a_preset_without_steps_cannot_be_pre_trained(tmp_path: Path, mistake: Mistake) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from gan2shape.errors import CheckpointError
@@ -72,6 +73,56 @@ def test_what_is_beside_networks_is_kept_whole(tmp_path: Path, picture: torch.Te
     assert written.keys() == plain.keys()
     again, same = (load_depth_network(tmp_path / f"{name}.safetensors") for name in ("more", "plain"))
     assert torch.equal(again(picture), same(picture))
+
+
+def _shared(file: Path, place: object) -> Path:
+    """The same networks without their depth network, which the header says to be elsewhere."""
+    header = {**json.loads(_metadata(file)), "shared": {"depth_net.": place}}
+    tensors = {name: tensor for name, tensor in load_file(file).items() if not name.startswith("depth_net.")}
+    other = file.with_name("other.safetensors")
+    save_file(tensors, other, {"gan2shape": json.dumps(header)})
+    return other
+
+
+def _metadata(file: Path) -> str:
+    with safe_open(file, "pt") as opened:
+        return str(opened.metadata()["gan2shape"])
+
+
+def test_networks_may_be_kept_in_a_file_beside(file: Path, picture: torch.Tensor) -> None:
+    depth = {f"factors.{n}": t for n, t in load_file(file).items() if n.startswith("depth_net.")}
+    save_file(depth, file.with_name("depth.safetensors"))
+    other = _shared(file, ["depth.safetensors", "factors.depth_net."])
+    with torch.no_grad():
+        assert torch.equal(load_unsup3d(other)(picture).depth, load_unsup3d(file)(picture).depth)
+    assert describe(other)["shared"] == {"depth_net.": ["depth.safetensors", "factors.depth_net."]}
+    assert "shared" not in describe(file)
+
+
+def test_a_file_beside_that_is_missing_is_told(file: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"nowhere\.safetensors"):
+        load_unsup3d(_shared(file, ["nowhere.safetensors", "depth_net."]))
+    other = _shared(file, [file.name, "nothing_like_it."])
+    with pytest.raises(CheckpointError, match=r"depth_net.* got nothing"):
+        load_unsup3d(other)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        ["../depth.safetensors", "depth_net."],
+        ["/etc/passwd", "depth_net."],
+        ["..", "depth_net."],
+        ["a\\b", "depth_net."],
+        ["", ""],
+        ["u.safetensors"],
+        "u.safetensors",
+        [1, 2],
+    ],
+)
+def test_a_header_names_no_file_elsewhere(file: Path, place: object) -> None:
+    with pytest.raises(CheckpointError, match="expected weights that gan2shape train wrote"):
+        load_unsup3d(_shared(file, place))
 
 
 def test_depths_reach_as_far_as_a_view_may() -> None:

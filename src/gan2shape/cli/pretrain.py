@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gan2shape.generators import LoadedGenerator
+    from gan2shape.networks.one_pass import TurnedStart
     from gan2shape.reconstruct.pretrain import Pretrained
     from gan2shape.reconstruct.progress import Progress
     from gan2shape.reconstruct.target import Target
@@ -40,6 +41,7 @@ class Pretrain:
       $ gan2shape pretrain -o pretrained
       $ gan2shape pretrain --generator mine.pt -o pretrained/mine
       $ gan2shape pretrain --preset paper-synface-pretrain
+      $ gan2shape pretrain --preset pretrain-one-pass --generator mine.pt --init net.safetensors --encoder e.safetensors
     """
 
     resumable: ClassVar[bool] = True
@@ -52,6 +54,11 @@ class Pretrain:
     """Folder for pretrained.safetensors, sheet.png and config.json."""
     preset: Annotated[str, arg(metavar="NAME")] = default_preset
     """Settings to start from; gan2shape info lists all."""
+    init: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: the bundled ones)")] = None
+    """With --preset pretrain-one-pass: networks of the same generator that the factor networks learn from, of gan2shape
+    train turned, distill or align."""
+    encoder: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: the bundled generator's)")] = None
+    """With it: the generator's inverse that they were made with, as gan2shape train encoder writes it."""
     truncation: float = 0.7
     """Of the pictures: 1 draws as the GAN was trained; smaller values stay nearer to the mean picture."""
     mask: Annotated[str, arg(metavar="auto|none")] = "auto"
@@ -73,8 +80,11 @@ class Pretrain:
         """
         check_settings(self.config)
         self.runtime.check_runtime()
-        if self.config.start != "ellipsoid":
+        if self.config.start == "turned":
             raise UserError(f"--preset {self.config.name}: nothing in it can be pre-trained; take --preset pretrain")
+        if self.config.start != "one-pass" and (self.init or self.encoder):
+            flag = "--init" if self.init else "--encoder"
+            raise UserError(f"{flag}: --preset {self.config.name} has no use for it; take --preset pretrain-one-pass")
         if self.mask not in ("auto", "none"):
             raise UserError(f'--mask must be "auto" or "none" here; got {self.mask}')
         if not 0 < self.truncation <= 10:
@@ -90,14 +100,15 @@ class Pretrain:
 
         with process_group(self.runtime.torch_device()):
             loaded = self.runtime.load(self.config.projection.offset_layers)
+            start = self._start(loaded)
             if self._is_finished(loaded):
                 say(f"finished already: {self.output / WEIGHTS_FILE}")
                 return
             if world()[0] == 0:
                 with FolderLock(self.output):
-                    self._train(loaded)
+                    self._train(loaded, start)
             else:
-                self._train(loaded)
+                self._train(loaded, start)
 
     def _is_finished(self, loaded: LoadedGenerator) -> bool:
         """Whether --resume finds nothing left to do.
@@ -116,14 +127,14 @@ class Pretrain:
             )
         return True
 
-    def _train(self, loaded: LoadedGenerator) -> None:
+    def _train(self, loaded: LoadedGenerator, start: TurnedStart | None) -> None:
         """Train this process's share; the first process writes."""
         from gan2shape.cli.progress import ProgressBars
         from gan2shape.distributed import world
         from gan2shape.reconstruct.pretrain import pretrain
         from gan2shape.reconstruct.reconstructor import Reconstructor
 
-        reconstructor = Reconstructor(loaded, self.config)
+        reconstructor = Reconstructor(loaded, self.config, start=start)
         target = self._targets(loaded, reconstructor)
         rank, count = world()
         chief = rank == 0
@@ -139,6 +150,14 @@ class Pretrain:
         if chief:
             marked = replace(pretrained, about={**pretrained.about, "run": self._mark(loaded)})
             self._write(marked, reconstructor, target)
+
+    def _start(self, loaded: LoadedGenerator) -> TurnedStart | None:
+        """One pass, where the networks learn from it."""
+        from gan2shape.cli.start import start_of
+
+        if self.config.start != "one-pass":
+            return None
+        return start_of(loaded, self.init, self.encoder, made_by="gan2shape train turned")[1]
 
     def _targets(self, loaded: LoadedGenerator, reconstructor: Any) -> Target:
         """The pictures to learn from: the same in every process."""
@@ -164,7 +183,15 @@ class Pretrain:
             "seed": self.runtime.seed,
             "truncation": self.truncation,
             "mask": self.mask,
+            **self._learned_from(),
         }
+
+    def _learned_from(self) -> dict[str, str]:
+        """Which networks of one pass the run learns from."""
+        from gan2shape.io.checkpoints import sha256
+        from gan2shape.networks.turned import bundled_turned
+
+        return {"one pass": sha256(self.init or bundled_turned())} if self.config.start == "one-pass" else {}
 
     def _mark(self, loaded: LoadedGenerator) -> str:
         """The run's identity as a short text."""

@@ -38,6 +38,8 @@ _OF_STEPS = (
 _START = "--config.start"
 _OF_TURNED = "--config.turned."
 _OF_EVERY_START = (_OF_TURNED, "--config.inversion", "--config.yaw-limit-deg", _START, "--config.name")
+BUNDLED = "bundled"
+"""What names the files that come with this package."""
 SAMPLE_TRUNCATION = 0.7
 """Of the pictures of ``--sample``, as of ``gan2shape sample``: typical ones rather than the GAN's rarest."""
 
@@ -79,10 +81,10 @@ class Reconstruct:
     preset: Annotated[str, arg(metavar="NAME")] = "default"
     """Settings to start from; gan2shape info lists all. Without it, ellipsoid takes the default's place where another
     generator is named, or something that only the steps from the ellipsoid have."""
-    pretrained: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(optional)")] = None
-    """File of gan2shape pretrain for the same generator: networks start from it instead of the ellipsoid, and its
-    priors, network sizes and geometry take the place of the preset's. Or the original program's celeba_pretrain.pth,
-    which has networks only."""
+    pretrained: Annotated[Path | None, arg(metavar="SOURCE", help_behavior_hint="(optional)")] = None
+    """Networks to start from instead of the ellipsoid: "bundled" (for the bundled generator), or a file of gan2shape
+    pretrain for the same generator. Its priors, network sizes and geometry take the place of the preset's. Or the
+    original program's celeba_pretrain.pth, which has networks only."""
     priors: Annotated[str, arg(metavar="SOURCE", help_behavior_hint="(default: the preset's)")] = ""
     """Priors of pose and light that pseudo samples are drawn from: "bundled" (the bundled generator's own), or a file
     of gan2shape pretrain, gan2shape train distill or align for the same generator."""
@@ -221,7 +223,7 @@ def drawn_picture(loaded: LoadedGenerator, seed: int) -> tuple[Tensor, Tensor]:
 
 def needs_steps(arguments: Sequence[str]) -> str | None:
     """The flag that names another generator than the bundled one, or something of the steps from the ellipsoid."""
-    if argument_of(arguments, "--generator") not in (None, "bundled"):
+    if argument_of(arguments, "--generator") not in (None, BUNDLED):
         return "--generator"
     if argument_of(arguments, _START) == ELLIPSOID:
         return _START
@@ -280,7 +282,7 @@ def started_from(verb: Reconstruct, loaded: LoadedGenerator) -> tuple[Reconstruc
 
     if verb.original.view_mvn or verb.original.light_mvn:
         raise UserError("--priors: takes the place of --view-mvn and --light-mvn; leave one or the other out")
-    file = bundled_turned() if verb.priors == "bundled" else Path(verb.priors)
+    file = bundled_turned() if verb.priors == BUNDLED else Path(verb.priors)
     return dataclasses.replace(verb, config=with_priors(verb.config, *load_priors(file, loaded))), weights
 
 
@@ -302,8 +304,10 @@ def _start(file: Path, config: ReconstructConfig) -> Pretrained:
     from gan2shape.io.checkpoints import read_tensors
     from gan2shape.io.official import is_networks
     from gan2shape.reconstruct.official import load_official_networks
-    from gan2shape.reconstruct.pretrain import load_pretrained
+    from gan2shape.reconstruct.pretrain import bundled_pretrained, load_pretrained
 
+    if str(file) == BUNDLED:
+        file = bundled_pretrained()
     if is_networks(tensors := read_tensors(file)):
         return load_official_networks(file, tensors, config)
     return load_pretrained(file)

@@ -51,18 +51,29 @@ class StartFlags:
         Raises:
             CheckpointError: networks or an encoder that have to be named and are not, or do not belong.
         """
-        from gan2shape.networks.latents import encoder_of
-        from gan2shape.networks.turned import bundled_turned
-        from gan2shape.reconstruct.turned import is_bundled, load_start
+        return start_of(loaded, self.init, self.encoder, made_by=self.made_by)
 
-        if self.init is None and not is_bundled(loaded):
-            raise CheckpointError(f"expected --init FILE, networks for {loaded.name}; make them with {self.made_by}")
-        if encoder_of(loaded.identity, self.encoder, latent_dim=loaded.generator.latent_dim) is None:
-            raise CheckpointError(
-                f"expected --encoder FILE, the inverse of {loaded.name}; make it with gan2shape train encoder"
-            )
-        file = bundled_turned() if self.init is None else self.init
-        return file, load_start(loaded, file, encoder=self.encoder)
+
+def start_of(
+    loaded: LoadedGenerator, init: Path | None, encoder: Path | None, *, made_by: str
+) -> tuple[Path, TurnedStart]:
+    """The file of the networks that ``--init`` names, or the bundled one, and these with their directions.
+
+    Raises:
+        CheckpointError: networks or an encoder that have to be named and are not, or do not belong.
+    """
+    from gan2shape.networks.latents import encoder_of
+    from gan2shape.networks.turned import bundled_turned
+    from gan2shape.reconstruct.turned import is_bundled, load_start
+
+    if init is None and not is_bundled(loaded):
+        raise CheckpointError(f"expected --init FILE, networks for {loaded.name}; make them with {made_by}")
+    if encoder_of(loaded.identity, encoder, latent_dim=loaded.generator.latent_dim) is None:
+        raise CheckpointError(
+            f"expected --encoder FILE, the inverse of {loaded.name}; make it with gan2shape train encoder"
+        )
+    file = bundled_turned() if init is None else init
+    return file, load_start(loaded, file, encoder=encoder)
 
 
 def encoder_along(loaded: LoadedGenerator, start: TurnedStart) -> dict[str, Tensor]:

@@ -100,7 +100,21 @@ def load_networks(file: Path, kind: str, build: Callable[[NetworkSizes], _Networ
     Raises:
         CheckpointError: damaged, of another kind, or with weights that do not fit.
     """
-    return filled(build, _read_sizes(file, kind), read_tensors(file), file)
+    return filled(build, _read_sizes(file, kind), network_tensors(file), file)
+
+
+def network_tensors(file: Path) -> dict[str, Tensor]:
+    """The tensors of a file that `save_networks` wrote, and those that it has in common with a file beside it: its
+    header may say so under ``shared``, ``{"depth_net.": ["other.safetensors", "factors.depth_net."]}``.
+
+    Raises:
+        CheckpointError: damaged, or the other file is missing or damaged.
+    """
+    tensors = read_tensors(file)
+    for prefix, (name, other) in _read_header(file)["shared"].items():
+        found = read_tensors(file.with_name(name))
+        tensors |= {prefix + key.removeprefix(other): t for key, t in found.items() if key.startswith(other)}
+    return tensors
 
 
 def load_unsup3d(file: Path) -> FactorNetworks:
@@ -136,7 +150,8 @@ def describe(file: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: no such file, or damaged.
     """
-    return _read_header(file) if _HEADER in read_metadata(file) else {}
+    header = _read_header(file) if _HEADER in read_metadata(file) else {}
+    return {key: value for key, value in header.items() if key != "shared" or value}
 
 
 def fingerprint(weights: nn.Module | Mapping[str, Tensor]) -> str:
@@ -176,12 +191,21 @@ def _read_header(file: Path) -> dict[str, Any]:
     try:
         header = json.loads(text)
         kind, sizes, about = header["kind"], NetworkSizes(**header["sizes"]), header["about"]
+        shared = header.get("shared", {})
         sound = isinstance(about, dict) and all(type(n) is int and 1 <= n <= 1 << 14 for n in asdict(sizes).values())
-    except (ValueError, TypeError, KeyError):
+        sound = sound and all(_is_shared(place) for place in shared.values())
+    except (ValueError, TypeError, KeyError, AttributeError):
         sound = False
     if not sound:
         raise CheckpointError(f"{file}: expected weights that gan2shape train wrote; got another file") from None
-    return {"kind": str(kind), "sizes": asdict(sizes), "about": about}
+    return {"kind": str(kind), "sizes": asdict(sizes), "about": about, "shared": shared}
+
+
+def _is_shared(place: object) -> bool:
+    """Whether a header may name this as where tensors are kept: a file in the same folder, and what they are called."""
+    if not isinstance(place, list) or len(place) != 2 or not all(isinstance(part, str) for part in place):
+        return False
+    return place[0] == Path(place[0]).name and place[0] not in ("", ".", "..") and "\\" not in place[0]
 
 
 def filled(

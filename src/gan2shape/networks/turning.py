@@ -15,6 +15,7 @@ from gan2shape.errors import CheckpointError
 from gan2shape.io.checkpoints import read_tensors, write_tensors
 from gan2shape.networks.latents import LatentEncoder
 from gan2shape.networks.pose_net import MIRRORED_POSE, POSE_NUMBERS, PoseNetwork
+from gan2shape.networks.readings import PARTS, product
 from gan2shape.networks.template import Template, template_of
 from gan2shape.networks.trained import check_tensors
 from gan2shape.render.units import PoseRange
@@ -230,10 +231,27 @@ def load_turning(file: Path, encoder: LatentEncoder) -> Turning:
     _check(file, found, encoder.mean.shape, encoder.image_size)
     direction, light, height, pitch = (found[name].to(encoder.mean.device) for name in _DIRECTIONS)
     spread, light_spread, height_spread = found["spreads"].tolist()
-    pose, shape = (found[name].to(direction) if name in found else None for name in (_POSE, _SHAPE))
+    pose = found[_POSE].to(direction) if _POSE in found else None
+    shape = _shape(file, found, encoder)
     told: dict[str, Any] = {"pose": pose, "shape": shape, "pose_net": _pose_net(file, found, encoder)}
     told["template"] = _template(file, found, encoder)
     return Turning(direction, light, height, pitch, spread, light_spread, height_spread, encoder, **told)
+
+
+def _shape(file: Path, found: Mapping[str, Tensor], encoder: LatentEncoder) -> Tensor | None:
+    """The reading of shapes: whole, or in its parts."""
+    own = {name: found[f"{_SHAPE}.{name}"] for name in PARTS if f"{_SHAPE}.{name}" in found}
+    width, places = len(encoder.mean), encoder.image_size**2
+    if _SHAPE in found:
+        check_tensors(file, found, {_SHAPE: (width + 1, places)}, _PREFIX)
+        return found[_SHAPE].to(encoder.mean)
+    if not own:
+        return None
+    maps = own.get("maps")
+    count = maps.shape[0] if maps is not None and maps.ndim == 2 else 0
+    expected = {"numbers": (width, count), "maps": (count, places), "mean": (places,)}
+    check_tensors(file, own, expected, f"{_PREFIX}{_SHAPE}.")
+    return product({name: part.to(encoder.mean) for name, part in own.items()})
 
 
 def _pose_net(file: Path, found: Mapping[str, Tensor], encoder: LatentEncoder) -> PoseNetwork | None:
@@ -273,8 +291,6 @@ def _check(file: Path, found: Mapping[str, Tensor], of_latents: torch.Size, imag
     expected = {**dict.fromkeys(_DIRECTIONS, of_latents), "spreads": torch.Size([3])}
     if _POSE in found:
         expected[_POSE] = torch.Size([of_latents[0] + 1, POSE_NUMBERS])
-    if _SHAPE in found:
-        expected[_SHAPE] = torch.Size([of_latents[0] + 1, image_size**2])
     check_tensors(file, found, expected, _PREFIX)
     if not bool((found["spreads"] > 0).all()):
         raise CheckpointError(f"{file}: expected positive {_PREFIX}spreads; got {found['spreads'].tolist()}")

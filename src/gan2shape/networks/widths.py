@@ -18,6 +18,8 @@ class NetworkConfig:
     """Base width of the view and light networks in channels; None takes the paper's times the multiplier."""
     code_size: int = 256
     """Channels of the 1×1 code between encoder and decoder of the depth and albedo networks."""
+    albedo_code_size: int | None = None
+    """The same of the albedo network alone; None takes `code_size`."""
     offset_base_width: int = 32
     """Base width of the encoder of latent offsets in channels."""
 

@@ -27,7 +27,7 @@ class Stage:
     project: int
     """Iterations of step 2 (latent encoder)."""
     refine: int
-    """Iterations of step 3 (all factors); 0 ends the stage after step 1, whatever its other numbers say."""
+    """Iterations of step 3 (all factors); 0 ends the stage after step 2, or after step 1 where that has none either."""
     batches: int = 100
     """Batches of projected samples that are collected after step 2 and kept for step 3."""
     warmup: int = 0
@@ -188,13 +188,14 @@ class ReconstructConfig:
 
     name: str = "own"
     """Name of the preset this configuration began as; "own" if none."""
-    start: Literal["ellipsoid", "turned"] = "ellipsoid"
-    """What the shape starts from: an ellipsoid, or the bundled networks that learned from turned views (only for the
-    generator that they learned from; they say pose and light too, and the GAN is moved by its latents)."""
+    start: Literal["ellipsoid", "turned", "one-pass"] = "ellipsoid"
+    """What the shape starts from: an ellipsoid, or networks of one pass that learned from turned views (only for the
+    generator that they learned from; they say pose and light too, and the GAN is moved by its latents). "one-pass" is
+    for joint pre-training: all factor networks learn what such networks tell, and the steps go on from there."""
     stages: tuple[Stage, ...] = (Stage(600, 600, 400), Stage(200, 500, 300), Stage(200, 500, 300), Stage(200, 500, 300))
     """The rounds of the three steps, where it starts from the ellipsoid."""
     prior_steps: int = 1000
-    """Iterations of step 0, the fit of the depth network to the ellipsoid."""
+    """Iterations of step 0: the fit of the depth network to the ellipsoid, or of all factor networks to one pass."""
     prior: EllipsoidPrior = field(default_factory=EllipsoidPrior)
     """The weak shape prior."""
     pose: PosePrior = field(default_factory=PosePrior)

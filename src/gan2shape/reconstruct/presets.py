@@ -143,6 +143,30 @@ PRETRAIN = replace(
     images=40,
 )
 
+# The same where one pass knows the category: what networks and encoder of the published schedules start from.
+PRETRAIN_ONE_PASS = replace(
+    PRETRAIN,
+    name="pretrain-one-pass",
+    start="one-pass",
+    geometry=Geometry(
+        pivot_depth=1.02,  # that of its networks
+        border_columns=0,  # and a head that is turned would be seen through a wall
+    ),
+    networks=NetworkConfig(  # half of everything, but for the code of shapes, which one pass has
+        width_multiplier=0.5, vector_base_width=16, albedo_code_size=128, offset_base_width=16
+    ),
+    stages=(Stage(albedo=200, project=1200, refine=0),),  # one pass knows shapes better than step 3 would find them
+    prior_steps=1200,
+    optimizer=Optimizer(
+        prior_learning_rate=4e-4,
+        albedo_learning_rate=3e-4,
+        encoder_learning_rate=3e-4,
+        final_rate=0.05,
+        together=4,
+    ),
+    images=200,
+)
+
 PRESETS: Mapping[str, ReconstructConfig] = MappingProxyType(
     {
         preset.name: preset
@@ -158,6 +182,7 @@ PRESETS: Mapping[str, ReconstructConfig] = MappingProxyType(
             _pretraining(CAT, "paper-cat-pretrain", stages=4, batch_size=8, batches=800),
             _pretraining(SYNFACE, "paper-synface-pretrain", stages=8, batch_size=12, batches=1000),
             PRETRAIN,
+            PRETRAIN_ONE_PASS,
         )
     }
 )

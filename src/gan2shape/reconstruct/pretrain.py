@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from gan2shape.reconstruct.target import Framing, Target
 from gan2shape.reconstruct.watch import OnEvent, ignore
 
 KIND = "joint pre-training"
+BUNDLED_FILE = "pretrained_synface64.safetensors"
+"""What the published schedules start from with the bundled generator."""
 PRIORS = "priors"
 """Where files of networks have them, among what they say about themselves."""
 PRIOR_PICTURES = 2000
@@ -134,6 +137,8 @@ def pretrain(
         return nets.view_net(images) + nets.pose_mean, nets.light_net(images) + nets.lighting_mean
 
     pose, lighting = estimate_priors(see, loaded, framing, count=prior_pictures, rng=rng, base=config.lighting)
+    if config.start == "one-pass":
+        lighting = config.lighting  # Lights as weak as those of the GAN's own pictures teach far less shape.
     about = {"pictures": str(target.count), "seed": str(seed), "warnings": "; ".join(run.warnings)}
     weights = gather_weights({"factors": nets, "encoder": encoder})
     return Pretrained(weights, replace(config, pose=pose, lighting=lighting), loaded.identity, about)
@@ -199,6 +204,11 @@ def lighting_prior(units: Tensor, base: LightingPrior) -> LightingPrior:
         mean_diffuse=means[1] / 2 + 0.5,
         mean_direction=(means[2], means[3], 1.0),
     )
+
+
+def bundled_pretrained() -> Path:
+    """The file that comes with this package."""
+    return Path(str(resources.files("gan2shape") / "assets" / BUNDLED_FILE))
 
 
 def save_pretrained(file: Path, pretrained: Pretrained) -> None:

@@ -13,9 +13,11 @@ from gan2shape.errors import InputError
 from gan2shape.generators import LoadedGenerator
 from gan2shape.generators.protocol import FeatureExtractor
 from gan2shape.networks import FactorNetworks, ResidualEncoder
+from gan2shape.networks.one_pass import TurnedStart
 from gan2shape.reconstruct.config import Geometry, ReconstructConfig, Stage
 from gan2shape.reconstruct.optimize import Adam, DivergedError
 from gan2shape.reconstruct.progress import Progress, StepRunner, gather_weights, load_weights
+from gan2shape.reconstruct.step0_one_pass import fit_one_pass
 from gan2shape.reconstruct.step0_prior import fit_shape_prior
 from gan2shape.reconstruct.step1_albedo import fit_albedo, scenes_of
 from gan2shape.reconstruct.step2_projection import Polish, Projector, Sampler, fit_encoder, project
@@ -28,6 +30,10 @@ from gan2shape.render import Camera, DepthRange, render
 from gan2shape.render.units import PoseRange
 from gan2shape.result import ReconstructionResult
 
+ONE_PASS_PICTURES = 1500
+"""Of the generator's pictures, those that step 0 hears of from one pass, in every process."""
+_CHUNK = 32
+
 
 class Reconstructor:
     """Reconstructs pictures with one generator and one configuration.
@@ -38,6 +44,7 @@ class Reconstructor:
         features: what the perceptual term compares; the GAN's discriminator features if None.
         initial_weights: weights to start from, named as in `ReconstructionResult.networks`: of the encoder, or of the
             factor networks too; step 0 is left out then.
+        start: one pass, which step 0 learns from where ``config.start`` is "one-pass".
 
     Raises:
         InputError: neither the generator nor the caller offers features, or a configuration that has none of the steps.
@@ -50,16 +57,24 @@ class Reconstructor:
         *,
         features: FeatureExtractor | None = None,
         initial_weights: Mapping[str, Tensor] | None = None,
+        start: TurnedStart | None = None,
     ) -> None:
-        if config.start != "ellipsoid":
+        if config.start == "turned":
             raise InputError(f"the preset {config.name} has no steps from the ellipsoid; take the preset ellipsoid")
+        if (config.start == "one-pass") != (start is not None):
+            raise InputError("expected networks of one pass where, and only where, the start is one-pass")
+        if start is not None and start.networks.image_size != config.geometry.working_size_px:
+            raise InputError(
+                f"expected networks for pictures of {config.geometry.working_size_px} px (--config.geometry."
+                f"working-size-px); got some for {start.networks.image_size}"
+            )
         perceptual = features if features is not None else loaded.features
         if perceptual is None:
             raise InputError(
                 f"{loaded.name} has no discriminator; hand in a feature extractor, for example VGG-16 (--features FILE)"
             )
         geometry = config.geometry
-        self.loaded, self.config = loaded, config
+        self.loaded, self.config, self.start = loaded, config, start
         self.perceptual_features: FeatureExtractor = perceptual
         self.projection_features: FeatureExtractor = loaded.features or perceptual
         self.initial_weights = initial_weights
@@ -128,20 +143,37 @@ class Reconstructor:
         projector = projector_with(encoder, self.loaded, config)
         try:
             if not self._has_start("factors"):
-                adam = self._adam(config.optimizer.prior_learning_rate)
-                together = config.optimizer.together
-                prior: dict[str, Any] = {"together": together, "adam": adam}
-                run("shape prior", config.prior_steps, fit_shape_prior, nets, target, config.prior, **prior)
+                self._run_step_0(run, nets, target)
             for index, stage in enumerate(config.stages, start=1):
                 self._run_stage(run, f"stage {index}", stage, nets, projector, target)
         except DivergedError as stop:
             run.stop(str(stop))
         return nets, encoder, run
 
+    def _run_step_0(self, run: StepRunner, nets: FactorNetworks, target: Target) -> None:
+        """What the networks begin with: the ellipsoid, or what one pass tells of the generator's pictures."""
+        config = self.config
+        prior: dict[str, Any] = {"adam": self._adam(config.optimizer.prior_learning_rate)}
+        if self.start is None:
+            prior["together"] = config.optimizer.together
+            run("shape prior", config.prior_steps, fit_shape_prior, nets, target, config.prior, **prior)
+            return
+        name = "one pass"
+        prior |= {"batch_size": config.optimizer.batch_size, "rng": run.rng(name)}
+        draw = partial(self._own_pictures, run.rng(f"pictures of {name}"))
+        run(name, config.prior_steps, fit_one_pass, nets, self.start, draw, **prior)
+
+    @torch.no_grad()
+    def _own_pictures(self, rng: torch.Generator) -> Tensor:
+        """`ONE_PASS_PICTURES` of the generator's own pictures (N, 3, S, S), signed, at working size."""
+        latents = self.loaded.sample_latents(ONE_PASS_PICTURES, rng=rng)
+        paint = self.loaded.generator.synthesize
+        return torch.cat([self.framing.to_working(paint(chunk)) for chunk in latents.split(_CHUNK)])
+
     def _run_stage(
         self, run: StepRunner, title: str, stage: Stage, nets: FactorNetworks, projector: Projector, target: Target
     ) -> None:
-        """Steps 1, 2 and 3 once; a stage without refinement ends after the albedo."""
+        """Steps 1, 2 and 3 once; a stage without refinement ends before new views would be drawn to learn from."""
         rates, weights = self.config.optimizer, self.config.objective
         several: dict[str, Any] = {"together": rates.together}
         drawing: dict[str, Any] = {"sample": self._sampler(), "batch_size": rates.batch_size, **several}
@@ -155,15 +187,18 @@ class Reconstructor:
         name = f"{title}: albedo"
         albedo: dict[str, Any] = {"adam": self._adam(rates.albedo_learning_rate), "mirrored": stage.mirror_albedo}
         albedo |= several
-        last = not stage.refine
+        last = not stage.refine and not stage.project
         scene = run(name, stage.albedo, fit_albedo, nets, target, forget=last, **albedo, **explaining)
         if last:
-            return  # Nothing would learn from new views.
+            return
 
         name = f"{title}: encoder"
         matching: dict[str, Any] = {"features": self.projection_features, "weights": weights, "rng": run.rng(name)}
         matching["adam"] = self._adam(rates.encoder_learning_rate)
-        run(name, stage.project, fit_encoder, projector, scene, target, **matching, **drawing)
+        last = not stage.refine
+        run(name, stage.project, fit_encoder, projector, scene, target, forget=last, **matching, **drawing)
+        if last:
+            return
 
         name = f"{title}: projection"
         polish = self._polish() if self.config.projection.polish else None
@@ -242,6 +277,10 @@ def reconstructor_for(
         InputError: as `Reconstructor` does; or a configuration that starts from networks of another generator, or from
             others than those that are handed in.
     """
+    if config.start == "one-pass":
+        raise InputError(
+            f"the preset {config.name} is for gan2shape pretrain; --pretrained FILE starts from what it made"
+        )
     if config.start == "ellipsoid":
         return Reconstructor(loaded, config, features=features, initial_weights=initial_weights)
     if not is_bundled(loaded):
