@@ -50,7 +50,7 @@ bench: $(VENV)/demo  ## time renderer and generator into benchmarks/results
 	$(BIN)/python benchmarks/generator.py
 
 benchmark-quick: $(VENV)/demo  ## the table of docs/benchmark.md, on two CPU cores
-	$(BIN)/python benchmarks/synface.py --truth $(TRUTH) --workers 2 --baselines $(BASELINES) --presets paper-synface default
+	$(BIN)/python benchmarks/synface.py --truth $(TRUTH) --workers 2 --baselines $(BASELINES) --presets paper-synface+pretrained default
 	$(BIN)/python benchmarks/synface_figure.py --truth $(TRUTH)
 
 benchmark: $(VENV)/demo baselines  ## everything on a GPU: trains the baselines, all pictures, the oracle; needs MODEL=FILE

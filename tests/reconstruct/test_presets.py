@@ -87,13 +87,21 @@ def test_published_presets_have_nothing_of_our_own() -> None:
 
 
 def test_the_default_alone_starts_from_turned_views_and_shares_the_rest_with_what_takes_its_place() -> None:
-    assert [name for name, preset in PRESETS.items() if preset.start != "ellipsoid"] == ["default"]
+    assert [name for name, preset in PRESETS.items() if preset.start == "turned"] == ["default"]
     default, ellipsoid = PRESETS["default"], PRESETS["ellipsoid"]
     assert default.stages == ()
     assert ellipsoid.stages
     assert default.geometry == dataclasses.replace(ellipsoid.geometry, pivot_depth=PIVOT_DEPTH)
     assert default.geometry.pivot_depth == PIVOT_DEPTH, "its networks turn objects about the same point"
     assert [name for name, preset in PRESETS.items() if preset.inversion.encoder] == ["default"]
+
+
+def test_one_pass_is_learned_under_its_own_geometry() -> None:
+    preset = PRESETS["pretrain-one-pass"]
+    assert [name for name, other in PRESETS.items() if other.start == "one-pass"] == [preset.name]
+    assert preset.geometry.pivot_depth == PIVOT_DEPTH
+    assert preset.lighting == PRESETS["paper-synface"].lighting, "strong lights are what teaches"
+    assert preset.projection == PRESETS["paper-synface"].projection, "the encoder's codes are for the same layers"
 
 
 @pytest.fixture(scope="module")

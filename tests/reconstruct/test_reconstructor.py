@@ -89,14 +89,22 @@ def test_the_result_says_what_it_was_made_of(loaded: LoadedGenerator) -> None:
     assert {name.split(".")[0] for name in result.networks} == {"factors", "encoder"}
 
 
-def test_a_stage_without_refinement_moves_the_albedo_network_alone(loaded: LoadedGenerator) -> None:
+@pytest.mark.parametrize(
+    ("project", "steps", "networks"),
+    [(0, ["albedo"], {"factors.albedo_net"}), (2, ["albedo", "encoder"], {"factors.albedo_net", "encoder"})],
+)
+def test_a_stage_without_refinement_ends_where_nothing_is_left_to_learn(
+    loaded: LoadedGenerator, project: int, steps: list[str], networks: set[str]
+) -> None:
     target, events, kept = small_target(loaded), list[Event](), list[Progress]()
-    shorter = dataclasses.replace(TINY, stages=(*TINY.stages, Stage(2, 2, 0, batches=2, warmup=2)))
+    shorter = dataclasses.replace(TINY, stages=(*TINY.stages, Stage(2, project, 0, batches=2, warmup=2)))
     whole, longer = Reconstructor(loaded, TINY)(target), Reconstructor(loaded, shorter)
     result = longer(target, on_event=events.append, keep=kept.append)
-    assert [event.name for event in events if isinstance(event, StepFinished)] == [*STEPS, "stage 2: albedo"]
+    finished = [event.name for event in events if isinstance(event, StepFinished)]
+    assert finished == [*STEPS, *(f"stage 2: {step}" for step in steps)]
     changed = {name for name in whole.networks if not torch.equal(whole.networks[name], result.networks[name])}
-    assert {".".join(name.split(".")[:2]) for name in changed} == {"factors.albedo_net"}
+    parts = {".".join(name.split(".")[:2]) if name.startswith("factors") else name.split(".")[0] for name in changed}
+    assert parts == networks
     assert torch.equal(whole.scene.depth, result.scene.depth)
     assert not torch.equal(whole.scene.albedo, result.scene.albedo)
     assert kept[-1].values == {}, "nothing comes after it that would need them"
