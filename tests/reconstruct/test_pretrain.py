@@ -26,6 +26,7 @@ from gan2shape.reconstruct.config import Optimizer
 from gan2shape.reconstruct.pretrain import (
     PRIORS,
     Pretrained,
+    bundled_pretrained,
     draw_targets,
     estimate_priors,
     lighting_prior,
@@ -285,3 +286,15 @@ def test_files_without_priors_are_refused(
 ) -> None:
     with pytest.raises(CheckpointError, match=said):
         load_priors(file_with(about, tmp_path), loaded)
+
+
+def test_the_bundle_is_small_and_belongs_together() -> None:
+    from gan2shape.io.checkpoints import sha256
+    from gan2shape.networks.trained import read_about
+    from gan2shape.networks.turned import bundled_turned
+
+    assets = bundled_pretrained().parent
+    assert sum(file.stat().st_size for file in assets.iterdir() if file.is_file()) <= 40e6
+    assert read_about(bundled_turned())["shares"] == sha256(bundled_pretrained())
+    generator = load_pretrained(bundled_pretrained()).generator
+    assert generator == read_about(bundled_turned())["generator"]
