@@ -101,7 +101,7 @@ def all_rows(truth_file: Path, weights: dict[str, Path], presets: list[str], dev
         rows.append(trained_row(names[method], method, file, truth, device))
     titles = {
         "paper-synface": "GAN2Shape, paper schedule, from the ellipsoid",
-        f"paper-synface{PRETRAINED}": "GAN2Shape, paper schedule",
+        f"paper-synface{PRETRAINED}": "GAN2Shape, paper schedule, from bundled networks",
         "ellipsoid": "gan2shape, from the ellipsoid",
         "default": "gan2shape, default",
     }

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from gan2shape.io.checkpoints import read_metadata, read_tensors, sha256, write_tensors
 from gan2shape.networks.readings import factored
+from gan2shape.networks.turned import load_turned
 from gan2shape.reconstruct.pretrain import load_pretrained
 
 SHARED = ("depth_net.", "view_net.")
@@ -28,9 +29,9 @@ def main(turned: Path, pretrained: Path, target: Path) -> None:
     header = json.loads(read_metadata(turned)["gan2shape"])
     networks, size = load_pretrained(pretrained).config.networks, header["sizes"]["image_size"]
     header["sizes"] |= {"map_width": networks.map_width(size), "code_size": networks.code_size}
-    header["shared"] = {prefix: [pretrained.name, f"factors.{prefix}"] for prefix in SHARED}
-    header["about"] |= {"shares": sha256(pretrained)}
+    header["shared"] = {prefix: [pretrained.name, f"factors.{prefix}", sha256(pretrained)] for prefix in SHARED}
     write_tensors(target, tensors, {"gan2shape": json.dumps(header, sort_keys=True)})
+    load_turned(target)  # Fails where the parts do not fit.
 
 
 if __name__ == "__main__":

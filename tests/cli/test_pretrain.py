@@ -126,7 +126,7 @@ def test_what_one_pass_tells_is_learned_and_starts_the_steps(
     assert pretrained.config.lighting == PRESETS["pretrain-one-pass"].lighting
     assert main(["pretrain", *flags, "--resume"]) == 0  # Nothing is left to do.
     said = mistake("pretrain", "--init", tmp_path / "out" / "pretrained.safetensors", "-o", tmp_path / "other")
-    assert "--init: --preset pretrain has no use for it; take --preset pretrain-one-pass" in said
+    assert "--init: the start ellipsoid has no use for it; take --preset pretrain-one-pass" in said
     said = mistake(
         "pretrain", "--preset", "pretrain-one-pass", "--init", "nothing.safetensors", "-o", tmp_path / "other"
     )

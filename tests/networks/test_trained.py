@@ -12,6 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from gan2shape.errors import CheckpointError
+from gan2shape.io.checkpoints import sha256
 from gan2shape.networks.trained import (
     SUPERVISED,
     UNSUP3D,
@@ -92,17 +93,20 @@ def _metadata(file: Path) -> str:
 def test_networks_may_be_kept_in_a_file_beside(file: Path, picture: torch.Tensor) -> None:
     depth = {f"factors.{n}": t for n, t in load_file(file).items() if n.startswith("depth_net.")}
     save_file(depth, file.with_name("depth.safetensors"))
-    other = _shared(file, ["depth.safetensors", "factors.depth_net."])
+    place = ["depth.safetensors", "factors.depth_net.", sha256(file.with_name("depth.safetensors"))]
+    other = _shared(file, place)
     with torch.no_grad():
         assert torch.equal(load_unsup3d(other)(picture).depth, load_unsup3d(file)(picture).depth)
-    assert describe(other)["shared"] == {"depth_net.": ["depth.safetensors", "factors.depth_net."]}
+    assert describe(other)["shared"] == {"depth_net.": place}
     assert "shared" not in describe(file)
 
 
 def test_a_file_beside_that_is_missing_is_told(file: Path) -> None:
     with pytest.raises(CheckpointError, match=r"nowhere\.safetensors"):
-        load_unsup3d(_shared(file, ["nowhere.safetensors", "depth_net."]))
-    other = _shared(file, [file.name, "nothing_like_it."])
+        load_unsup3d(_shared(file, ["nowhere.safetensors", "depth_net.", "0" * 64]))
+    with pytest.raises(CheckpointError, match="do not belong together"):
+        load_unsup3d(_shared(file, [file.name, "depth_net.", "0" * 64]))
+    other = _shared(file, [file.name, "nothing_like_it.", sha256(file)])
     with pytest.raises(CheckpointError, match=r"depth_net.* got nothing"):
         load_unsup3d(other)
 
@@ -110,12 +114,17 @@ def test_a_file_beside_that_is_missing_is_told(file: Path) -> None:
 @pytest.mark.parametrize(
     "place",
     [
-        ["../depth.safetensors", "depth_net."],
-        ["/etc/passwd", "depth_net."],
-        ["..", "depth_net."],
-        ["a\\b", "depth_net."],
-        ["", ""],
-        ["u.safetensors"],
+        ["../depth.safetensors", "depth_net.", ""],
+        ["/etc/passwd", "depth_net.", ""],
+        ["..", "depth_net.", ""],
+        ["a\\b", "depth_net.", ""],
+        ["a\0b", "depth_net.", ""],
+        ["\ud800", "depth_net.", ""],
+        ["\x1b[2J", "depth_net.", ""],
+        ["a" * 300, "depth_net.", ""],
+        ["u.safetensors", "", ""],
+        ["", "depth_net.", ""],
+        ["u.safetensors", "depth_net."],
         "u.safetensors",
         [1, 2],
     ],

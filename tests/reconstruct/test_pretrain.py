@@ -290,11 +290,12 @@ def test_files_without_priors_are_refused(
 
 def test_the_bundle_is_small_and_belongs_together() -> None:
     from gan2shape.io.checkpoints import sha256
-    from gan2shape.networks.trained import read_about
+    from gan2shape.networks.trained import describe, read_about
     from gan2shape.networks.turned import bundled_turned
 
     assets = bundled_pretrained().parent
     assert sum(file.stat().st_size for file in assets.iterdir() if file.is_file()) <= 40e6
-    assert read_about(bundled_turned())["shares"] == sha256(bundled_pretrained())
+    places = describe(bundled_turned())["shared"].values()
+    assert {(name, digest) for name, _, digest in places} == {(bundled_pretrained().name, sha256(bundled_pretrained()))}
     generator = load_pretrained(bundled_pretrained()).generator
     assert generator == read_about(bundled_turned())["generator"]

@@ -120,7 +120,11 @@ def test_the_start_belongs_to_the_preset_and_to_its_size() -> None:
     larger = replace(config, geometry=replace(config.geometry, working_size_px=128))
     with pytest.raises(InputError, match=r"pictures of 128 px .* got some for 64"):
         Reconstructor(bundled(), larger, start=bundled_start())
-    with pytest.raises(InputError, match="pretrain-one-pass is for gan2shape pretrain"):
+    for changed in ({"pivot_depth": 1.0}, {"border_columns": 2}, {"fov_deg": 20.0}):
+        other = replace(config, geometry=replace(config.geometry, **changed))  # type: ignore[arg-type]
+        with pytest.raises(InputError, match="have its camera and no border"):
+            Reconstructor(bundled(), other, start=bundled_start())
+    with pytest.raises(InputError, match="the start one-pass is for gan2shape pretrain"):
         reconstructor_for(bundled(), config)
 
 

@@ -60,7 +60,8 @@ class Pretrain:
     encoder: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: the bundled generator's)")] = None
     """With it: the generator's inverse that they were made with, as gan2shape train encoder writes it."""
     truncation: float = 0.7
-    """Of the pictures: 1 draws as the GAN was trained; smaller values stay nearer to the mean picture."""
+    """Of the pictures of the steps: 1 draws as the GAN was trained; smaller values stay nearer to the mean picture. (One
+    pass is asked about pictures drawn with 1, and priors are seen in such.)"""
     mask: Annotated[str, arg(metavar="auto|none")] = "auto"
     """The objects: "auto" (a classical method), or "none" (everything)."""
     resume: FlagCreatePairsOff[bool] = False
@@ -84,7 +85,7 @@ class Pretrain:
             raise UserError(f"--preset {self.config.name}: nothing in it can be pre-trained; take --preset pretrain")
         if self.config.start != "one-pass" and (self.init or self.encoder):
             flag = "--init" if self.init else "--encoder"
-            raise UserError(f"{flag}: --preset {self.config.name} has no use for it; take --preset pretrain-one-pass")
+            raise UserError(f"{flag}: the start {self.config.start} has no use for it; take --preset pretrain-one-pass")
         if self.mask not in ("auto", "none"):
             raise UserError(f'--mask must be "auto" or "none" here; got {self.mask}')
         if not 0 < self.truncation <= 10:

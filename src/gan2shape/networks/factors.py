@@ -54,7 +54,7 @@ class FactorNetworks(nn.Module):
         self.ranges = ranges or PoseRange()
         map_width, vector_width = config.map_width(image_size), config.vector_width(image_size)
         self.depth_net = Autoencoder(1, image_size, map_width, config.code_size)
-        albedo_code = config.albedo_code_size or config.code_size
+        albedo_code = config.code_size if config.albedo_code_size is None else config.albedo_code_size
         self.albedo_net = Autoencoder(3, image_size, map_width, albedo_code, activation="tanh")
         self.view_net = Encoder(3, 6, image_size, vector_width)
         self.light_net = Encoder(3, 4, image_size, vector_width)

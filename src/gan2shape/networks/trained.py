@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from gan2shape.errors import CheckpointError
-from gan2shape.io.checkpoints import read_metadata, read_tensors, write_tensors
+from gan2shape.io.checkpoints import read_metadata, read_tensors, sha256, write_tensors
 from gan2shape.networks.autoencoder import Autoencoder
 from gan2shape.networks.factors import FactorNetworks
 from gan2shape.networks.widths import NetworkConfig, full_base_width
@@ -27,6 +27,8 @@ UNSUP3D, SUPERVISED = "unsup3d", "supervised"
 SEEN_DEPTHS = DepthRange(near=0.8, far=1.2, border_columns=0)
 """What the supervised network may predict: every depth that a view may have, and nothing is tied to the border."""
 _HEADER = "gan2shape"
+_MOST_SHARED = 8
+"""Parts of a file that may be kept in others."""
 _Networks = TypeVar("_Networks", bound=nn.Module)
 
 
@@ -105,16 +107,24 @@ def load_networks(file: Path, kind: str, build: Callable[[NetworkSizes], _Networ
 
 def network_tensors(file: Path) -> dict[str, Tensor]:
     """The tensors of a file that `save_networks` wrote, and those that it has in common with a file beside it: its
-    header may say so under ``shared``, ``{"depth_net.": ["other.safetensors", "factors.depth_net."]}``.
+    header may say so under ``shared``, ``{"depth_net.": ["other.safetensors", "factors.depth_net.", SHA-256]}``.
 
     Raises:
-        CheckpointError: damaged, or the other file is missing or damaged.
+        CheckpointError: damaged, or the other file is missing, damaged, or not the one that was meant.
     """
-    tensors = read_tensors(file)
-    for prefix, (name, other) in _read_header(file)["shared"].items():
-        found = read_tensors(file.with_name(name))
-        tensors |= {prefix + key.removeprefix(other): t for key, t in found.items() if key.startswith(other)}
-    return tensors
+    shared, found = _read_header(file)["shared"], read_tensors(file)
+    others: dict[str, dict[str, Tensor]] = {}
+    for prefix, (name, other, digest) in shared.items():
+        beside = file.with_name(name)
+        if name not in others:
+            others[name] = read_tensors(beside)
+            if sha256(beside) != digest:
+                raise CheckpointError(
+                    f"{file}: expected another {name} beside it; the two files do not belong together"
+                )
+        kept = {prefix + key.removeprefix(other): t for key, t in others[name].items() if key.startswith(other)}
+        found = {**kept, **found}
+    return found
 
 
 def load_unsup3d(file: Path) -> FactorNetworks:
@@ -193,7 +203,7 @@ def _read_header(file: Path) -> dict[str, Any]:
         kind, sizes, about = header["kind"], NetworkSizes(**header["sizes"]), header["about"]
         shared = header.get("shared", {})
         sound = isinstance(about, dict) and all(type(n) is int and 1 <= n <= 1 << 14 for n in asdict(sizes).values())
-        sound = sound and all(_is_shared(place) for place in shared.values())
+        sound = sound and len(shared) <= _MOST_SHARED and all(_is_shared(*entry) for entry in shared.items())
     except (ValueError, TypeError, KeyError, AttributeError):
         sound = False
     if not sound:
@@ -201,11 +211,14 @@ def _read_header(file: Path) -> dict[str, Any]:
     return {"kind": str(kind), "sizes": asdict(sizes), "about": about, "shared": shared}
 
 
-def _is_shared(place: object) -> bool:
-    """Whether a header may name this as where tensors are kept: a file in the same folder, and what they are called."""
-    if not isinstance(place, list) or len(place) != 2 or not all(isinstance(part, str) for part in place):
+def _is_shared(prefix: str, place: object) -> bool:
+    """Whether a header may name this as where tensors are kept: a file in the same folder, what they are called there,
+    and the file's SHA-256."""
+    if not isinstance(place, list) or len(place) != 3 or not all(isinstance(part, str) for part in place):
         return False
-    return place[0] == Path(place[0]).name and place[0] not in ("", ".", "..") and "\\" not in place[0]
+    name, other, _ = place
+    plain = name.isprintable() and 0 < len(name) < 256 and name == Path(name).name and name != ".." and "\\" not in name
+    return plain and prefix.endswith(".") and other.endswith(".")
 
 
 def filled(

@@ -228,7 +228,7 @@ def load_turning(file: Path, encoder: LatentEncoder) -> Turning:
     """
     tensors = read_tensors(file)
     found = {name.removeprefix(_PREFIX): t.float() for name, t in tensors.items() if name.startswith(_PREFIX)}
-    _check(file, found, encoder.mean.shape, encoder.image_size)
+    _check(file, found, encoder.mean.shape)
     direction, light, height, pitch = (found[name].to(encoder.mean.device) for name in _DIRECTIONS)
     spread, light_spread, height_spread = found["spreads"].tolist()
     pose = found[_POSE].to(direction) if _POSE in found else None
@@ -247,9 +247,8 @@ def _shape(file: Path, found: Mapping[str, Tensor], encoder: LatentEncoder) -> T
         return found[_SHAPE].to(encoder.mean)
     if not own:
         return None
-    maps = own.get("maps")
-    count = maps.shape[0] if maps is not None and maps.ndim == 2 else 0
-    expected = {"numbers": (width, count), "maps": (count, places), "mean": (places,)}
+    count = own["maps"].shape[0] if "maps" in own and own["maps"].ndim == 2 else 1
+    expected = {"maps": (count, places), "numbers": (width, count), "mean": (places,)}
     check_tensors(file, own, expected, f"{_PREFIX}{_SHAPE}.")
     return product({name: part.to(encoder.mean) for name, part in own.items()})
 
@@ -287,7 +286,7 @@ def save_turning(file: Path, turning: Turning) -> None:
     write_tensors(file, turning.tensors(), {})
 
 
-def _check(file: Path, found: Mapping[str, Tensor], of_latents: torch.Size, image_size: int) -> None:
+def _check(file: Path, found: Mapping[str, Tensor], of_latents: torch.Size) -> None:
     expected = {**dict.fromkeys(_DIRECTIONS, of_latents), "spreads": torch.Size([3])}
     if _POSE in found:
         expected[_POSE] = torch.Size([of_latents[0] + 1, POSE_NUMBERS])

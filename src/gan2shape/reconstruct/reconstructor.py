@@ -68,6 +68,8 @@ class Reconstructor:
                 f"expected networks for pictures of {config.geometry.working_size_px} px (--config.geometry."
                 f"working-size-px); got some for {start.networks.image_size}"
             )
+        if start is not None and not _sees_as(config.geometry, start):
+            raise InputError("settings that learn from one pass have its camera and no border (--config.geometry)")
         perceptual = features if features is not None else loaded.features
         if perceptual is None:
             raise InputError(
@@ -279,7 +281,8 @@ def reconstructor_for(
     """
     if config.start == "one-pass":
         raise InputError(
-            f"the preset {config.name} is for gan2shape pretrain; --pretrained FILE starts from what it made"
+            "the start one-pass is for gan2shape pretrain; to start from what that made, take --preset ellipsoid or "
+            "paper-synface with --pretrained FILE"
         )
     if config.start == "ellipsoid":
         return Reconstructor(loaded, config, features=features, initial_weights=initial_weights)
@@ -291,6 +294,12 @@ def reconstructor_for(
     if initial_weights is not None:
         raise InputError(f"the preset {config.name} has networks of its own to start from; take the preset ellipsoid")
     return TurnedReconstructor(loaded, config, load_start(loaded))
+
+
+def _sees_as(geometry: Geometry, start: TurnedStart) -> bool:
+    """Whether depths and poses of one pass mean the same under this geometry."""
+    camera = Camera(geometry.working_size_px, geometry.fov_deg, geometry.pivot_depth)
+    return camera == start.camera and geometry.border_columns == 0
 
 
 def depth_range_of(geometry: Geometry) -> DepthRange:

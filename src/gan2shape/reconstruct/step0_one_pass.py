@@ -1,7 +1,7 @@
 """Step 0 where one pass already knows the category: the four networks learn what it tells (ours, not the paper's).
 
 One pass reads depths and poses off what the generator's inverse sees, and its albedo is the picture itself
-(`networks.one_pass`). The steps need networks that can move, one for each factor; these become its pupils.
+(`networks.one_pass`). The steps need networks that can move, one for each factor; these learn from it as their teacher.
 """
 
 from __future__ import annotations
@@ -93,10 +93,10 @@ def fit_one_pass(
     rng: torch.Generator,
     on_iteration: OnIteration,
 ) -> None:
-    """Fit all four networks to what one pass tells of pictures, by L1; half of an iteration's are mirrored.
+    """Fit all four networks to what one pass tells of pictures, by L1; each is mirrored with probability one half.
 
-    Depth and viewpoint network begin as those of one pass, where they are of the same size: it may have learned to tell
-    better since. Colours that a picture does not show are, with less weight, those of the other side.
+    Depth and viewpoint network begin as those that one pass had before it read depths and poses itself, where they are
+    of the same size. Colours that a picture does not show are, with less weight, those of the other side.
 
     Args:
         nets: move.
