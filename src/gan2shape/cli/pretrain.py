@@ -60,8 +60,8 @@ class Pretrain:
     encoder: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: the bundled generator's)")] = None
     """With it: the generator's inverse that they were made with, as gan2shape train encoder writes it."""
     truncation: float = 0.7
-    """Of the pictures of the steps: 1 draws as the GAN was trained; smaller values stay nearer to the mean picture. (One
-    pass is asked about pictures drawn with 1, and priors are seen in such.)"""
+    """Of the pictures of the steps: 1 draws as the GAN was trained; smaller values stay nearer to the mean picture. One
+    pass is asked about pictures drawn with 1, and priors are seen in such."""
     mask: Annotated[str, arg(metavar="auto|none")] = "auto"
     """The objects: "auto" (a classical method), or "none" (everything)."""
     resume: FlagCreatePairsOff[bool] = False
